@@ -1,0 +1,3 @@
+"""recxfer: pre-training and transfer learning for recommender systems."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The typer application: options, tables and the error boundary over `recxfer.commands`."""

@@ -1,0 +1,126 @@
+"""Rows: slices of one flat array of events, and the batches gathered from them.
+
+A row is a history with, where the task has one, a target. No row is ever materialised on its own:
+an epoch is a permutation of row numbers and a batch is one gather.
+
+Shape letters: R rows, E events, B rows of a batch, L longest history of a batch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recxfer.foundation.names import PAD
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """For each row, the target items its user met before: a slice of a flat array."""
+
+    item_E: Tensor
+    """int32 item index of each event of the target domain, sorted by user and time."""
+
+    start_R: Tensor
+    """int64 first seen event of each row."""
+
+    end_R: Tensor
+    """int64 one past the last seen event of each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows gathered side by side, padded on the right with item 0."""
+
+    item_BL: Tensor
+    """int64 histories, oldest first."""
+
+    length_B: Tensor
+    """int64 real items of each history; 0 is possible (a user without history)."""
+
+    row_B: Tensor
+    """int64 row numbers, to join results back."""
+
+    target_B: Tensor | None = None
+    """int64 output index: item - 1, or the class; None where each position predicts the next."""
+
+    cached_BD: Tensor | None = None
+    """User vectors computed once for the whole training, where the encoder is frozen."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            *(
+                None if part is None else part.to(device, non_blocking=True)
+                for part in (
+                    self.item_BL,
+                    self.length_B,
+                    self.row_B,
+                    self.target_B,
+                    self.cached_BD,
+                )
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The examples of a task's part (train, valid or test)."""
+
+    item_E: Tensor
+    """int32 flat items that histories are slices of."""
+
+    start_R: Tensor
+    """int64 first event of each history."""
+
+    length_R: Tensor
+    """int64 events of each history, at most the backbone's maximum."""
+
+    user_R: Tensor
+    """int64 user of each row, in the dataset the task is for."""
+
+    target_R: Tensor | None = None
+    """int64 output index of each row: item - 1, or the class."""
+
+    seen: Seen | None = None
+    """What a ranking may leave out; None where outputs are classes, and in training rows."""
+
+    cached_RD: Tensor | None = None
+    """User vectors of a frozen encoder, in row order."""
+
+    def __len__(self) -> int:
+        return self.start_R.numel()
+
+    def batch(self, row_B: Tensor) -> Batch:
+        """Gather the rows of these numbers.
+
+        Args:
+            row_B: int64 row numbers.
+        """
+        length_B = self.length_R[row_B]
+        longest = max(int(length_B.max()), 1) if row_B.numel() else 1
+        step_L = torch.arange(longest)
+        real_BL = step_L < length_B[:, None]
+        index_BL = (self.start_R[row_B, None] + step_L).clamp_(max=max(self.item_E.numel() - 1, 0))
+        item_BL = torch.where(real_BL, self.item_E[index_BL], PAD).long()
+        return Batch(
+            item_BL=item_BL,
+            length_B=length_B,
+            row_B=row_B,
+            target_B=None if self.target_R is None else self.target_R[row_B],
+            cached_BD=None if self.cached_RD is None else self.cached_RD[row_B],
+        )
+
+    def take(self, row_T: Tensor) -> "Rows":
+        """Only the rows of these numbers, in this order."""
+        return Rows(
+            item_E=self.item_E,
+            start_R=self.start_R[row_T],
+            length_R=self.length_R[row_T],
+            user_R=self.user_R[row_T],
+            target_R=None if self.target_R is None else self.target_R[row_T],
+            seen=None
+            if self.seen is None
+            else Seen(self.seen.item_E, self.seen.start_R[row_T], self.seen.end_R[row_T]),
+            cached_RD=None if self.cached_RD is None else self.cached_RD[row_T],
+        )

@@ -1,0 +1,74 @@
+"""Where and in which precision torch computes."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from recxfer.foundation.errors import UsageError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` takes CUDA, then Apple's GPU, then the CPU; another name is taken literally.
+
+    Raises:
+        UsageError: the named device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device {name!r} cannot be used: {str(error).splitlines()[0]}",
+            hint="pass --device auto, cpu, or a device this machine has",
+        ) from error
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of large matrix products: `auto` is bfloat16 where the hardware multiplies in it.
+
+    Parameters and optimiser state stay float32 either way.
+
+    Raises:
+        UsageError: the precision is unknown.
+    """
+    names = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    if name == "auto":
+        return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
+    if name not in names:
+        raise UsageError(f"unknown precision {name!r}; there are auto, {', '.join(names)}")
+    return names[name]
+
+
+def set_threads(count: int | None) -> None:
+    """Use `count` CPU threads, or torch's choice when None."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory of this process so far, in MB (10^6 bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        cpu_info = Path("/proc/cpuinfo")
+        flags = cpu_info.read_text() if cpu_info.exists() else ""
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

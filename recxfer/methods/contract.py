@@ -1,0 +1,178 @@
+"""The contracts of a pretraining objective and of a transfer method.
+
+A method is one file: its config, its layers where they are its own, and one final class that
+answers every question below. The loop, `evaluate` and `export` use these answers and never ask
+for a method's name.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.config import Config
+from recxfer.foundation.rng import Rng
+from recxfer.methods.task import Task
+from recxfer.models.backbone import Backbone
+from recxfer.models.output import Output
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """A batch's loss and, for the log, its named parts."""
+
+    total: Tensor
+    """Scalar to minimise."""
+
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """Detached scalars by name."""
+
+
+class Learner(Protocol):
+    """What the loop needs of whatever it trains, objective or method."""
+
+    def loss(self, model: nn.Module, batch: Batch, rng: Rng) -> Losses:
+        """The loss of a training batch; `rng` names the streams of this step."""
+        ...
+
+    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+        """User vectors (B, D) that the output layer scores."""
+        ...
+
+    def output(self, model: nn.Module) -> Output:
+        """The layer that scores user vectors."""
+        ...
+
+
+class Objective(ABC, Generic[ConfigT]):
+    """What `pretrain` optimises. Concrete subclasses are final."""
+
+    config_type: ClassVar[type[Config]]
+    """The config class of `[objective]`."""
+
+    causal: ClassVar[bool]
+    """Whether the backbone may look only to the left."""
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    @abstractmethod
+    def assemble(self, backbone: Backbone, rng: Rng) -> nn.Module:
+        """The backbone with this objective's own layers. The result has the attribute `backbone`."""
+
+    @abstractmethod
+    def count(self, model: nn.Module, rows: Rows) -> None:
+        """Take what is known without gradients from the training rows (item frequencies)."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, rng: Rng) -> Losses:
+        """The loss of a training batch without targets: its histories are what there is to learn."""
+
+    @abstractmethod
+    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Next-item user vectors (B, D) at the end of each history."""
+
+    @abstractmethod
+    def output(self, model: nn.Module) -> Output:
+        """The layer over the source's items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a method must be given; checked before any tensor is allocated."""
+
+    base: Literal["none", "pretrained"] = "pretrained"
+    """`none`: only the base's architecture and vocabulary are used, never its weights."""
+
+    objectives: frozenset[str] = frozenset()
+    """Pretraining objectives it accepts; empty accepts any."""
+
+    tasks: frozenset[str] = frozenset({"next-item", "cross-domain", "profile"})
+    """Task kinds it can learn."""
+
+    backbones: frozenset[str] = frozenset()
+    """Backbones it knows how to change; empty accepts any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of training with one set of trainable parameters and a fresh optimiser."""
+
+    name: str
+    trainable: Sequence[nn.Parameter]
+    """The parameters that move, taken from the modules that own them; everything else is frozen."""
+
+    epochs_share: float = 1.0
+    """Share of the configured epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A pretrained run, opened for transfer."""
+
+    backbone: Backbone
+    """Freshly built with the run's weights; the method may change it in place."""
+
+    head: Output | None
+    """The pretraining head over the source's items, where the objective has one."""
+
+    objective: str
+    """Name of the pretraining objective."""
+
+
+class Method(ABC, Generic[ConfigT]):
+    """A transfer method. Concrete subclasses are final; every answer stands in the method's file."""
+
+    config_type: ClassVar[type[Config]]
+    """The config class of `[method]`."""
+
+    needs: ClassVar[Needs]
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    @abstractmethod
+    def assemble(self, base: Base, task: Task, rng: Rng) -> nn.Module:
+        """Surgery: the model for the task, at step 0."""
+
+    @abstractmethod
+    def phases(self, model: nn.Module, task: Task) -> Sequence[Phase]:
+        """What trains, in order; an empty sequence for methods that only count."""
+
+    @abstractmethod
+    def count(self, model: nn.Module, rows: Rows) -> None:
+        """Take what is known without gradients from the training rows; most methods `return None`."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, rng: Rng) -> Losses:
+        """The loss of a training batch."""
+
+    @abstractmethod
+    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+        """User vectors (B, D) that the output layer scores."""
+
+    @abstractmethod
+    def output(self, model: nn.Module) -> Output:
+        """The layer over the task's items or classes."""
+
+    @abstractmethod
+    def frozen_vectors(self, model: nn.Module, batch: Batch) -> Tensor | None:
+        """Vectors that no phase changes, to be computed once per row; None where there are none."""
+
+    @abstractmethod
+    def close(self, model: nn.Module, phase: Phase) -> None:
+        """Between two phases (Conure prunes here); most methods `return None`."""
+
+    @abstractmethod
+    def delta(self, model: nn.Module) -> frozenset[str]:
+        """Names in `model.state_dict()` that the base does not hold; all names: self-contained."""
+
+
+def facts(config: Config) -> dict[str, Any]:
+    """A config as the JSON facts that checkpoints keep."""
+    return config.model_dump(mode="json")

@@ -1,0 +1,70 @@
+"""What a transfer is for."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from recxfer.foundation.errors import UsageError
+
+TaskKind = Literal["next-item", "cross-domain", "profile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task and the sizes a model for it needs."""
+
+    kind: TaskKind
+    """`next-item` in the target, `cross-domain` (source history -> target item) or `profile`."""
+
+    num_outputs: int
+    """Items of the target domain, or classes."""
+
+    column: str | None = None
+    """The label column of a `profile` task."""
+
+    classes: tuple[str, ...] = ()
+    """Class names of a `profile` task, in output order."""
+
+    same_vocabulary: bool = True
+    """Whether histories hold items of the base's own vocabulary. `next-item` in a new domain: no."""
+
+    @property
+    def name(self) -> str:
+        """What `--task` would be given: `next-item`, `cross-domain` or `profile:COLUMN`."""
+        return f"{self.kind}:{self.column}" if self.column else self.kind
+
+    @property
+    def ranks_items(self) -> bool:
+        """Whether outputs are items, not classes."""
+        return self.kind != "profile"
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts a checkpoint keeps."""
+        return {
+            "kind": self.kind,
+            "column": self.column,
+            "num_outputs": self.num_outputs,
+            "classes": list(self.classes),
+            "same_vocabulary": self.same_vocabulary,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Task":
+        """The inverse of `to_json`."""
+        return cls(**{**value, "classes": tuple(value["classes"])})
+
+
+def parse_task(text: str) -> tuple[TaskKind, str | None]:
+    """`next-item`, `cross-domain` or `profile:COLUMN` as (kind, column).
+
+    Raises:
+        UsageError: the text is none of these.
+    """
+    kind, _, column = text.partition(":")
+    if kind == "profile" and column:
+        return "profile", column
+    if text in {"next-item", "cross-domain"}:
+        return text, None  # type: ignore[return-value]  # narrowed by the set above
+    raise UsageError(
+        f"unknown task {text!r}; there are next-item, cross-domain and profile:COLUMN",
+        hint="profile tasks name a label column: --task profile:gender",
+    )

@@ -1,0 +1,20 @@
+"""Backbones, heads, losses and patches: modules that know nothing of files or commands."""
+
+from recxfer.foundation.registry import Entry, Table
+
+BACKBONES = Table(
+    "backbone",
+    [
+        Entry(
+            "sasrec",
+            "Transformer with learned positions (Kang and McAuley 2018)",
+            "recxfer.models.sasrec:SASRec",
+        ),
+        Entry(
+            "nextitnet",
+            "dilated residual convolutions (Yuan et al. 2019)",
+            "recxfer.models.nextitnet:NextItNet",
+        ),
+    ],
+)
+"""The sequence encoders `pretrain --backbone` knows."""

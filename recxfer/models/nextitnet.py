@@ -1,0 +1,124 @@
+"""NextItNet: residual blocks of dilated convolutions over the history.
+
+Yuan et al., A Simple Convolutional Generative Network for Next Item Recommendation (WSDM 2019),
+section 3; block forms as in the releases of PeterRec (post-norm) and Conure (pre-norm).
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recxfer.models.backbone import (
+    Backbone,
+    BackboneConfig,
+    Block,
+    initialise_embedding,
+    real_positions,
+)
+from recxfer.models.dropout import Dropout
+
+KERNEL = 3
+
+
+class NextItNetConfig(BackboneConfig):
+    """Settings of the `nextitnet` backbone."""
+
+    dilations: tuple[int, ...] = Field(default=(1, 4, 1, 4), min_length=1)
+    """Dilation of each block's first convolution; the second one's is twice as large."""
+
+    norm: Literal["post", "pre"] = "post"
+    """`post`: convolution, norm, ReLU (PeterRec, UAF). `pre`: norm, ReLU, convolution (Conure)."""
+
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout on the embedded history and on each block's update; the papers have none."""
+
+
+class DilatedConv(nn.Module):
+    """A convolution of width 3 over time, causal (left) or centred, zero at padding.
+
+    The weight is kept as (D, D, 1, 3) and applied as a two-dimensional convolution over a
+    channels-last view, which is what (B, L, D) is: no transposed copy is made.
+    """
+
+    def __init__(self, width: int, dilation: int, *, causal: bool) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.causal = causal
+        self.weight = nn.Parameter(torch.empty(width, width, 1, KERNEL))
+        self.bias = nn.Parameter(torch.zeros(width))
+        nn.init.trunc_normal_(self.weight, std=0.02, a=-0.04, b=0.04)
+
+    def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
+        """Convolve along L; positions outside the history count as zero."""
+        reach = (KERNEL - 1) * self.dilation
+        left = reach if self.causal else reach // 2
+        if not self.causal:
+            # To the right of a history lies padding, whose hidden state is not zero.
+            hidden_BLD = hidden_BLD * real_BL[..., None]
+        padded_BLD = F.pad(hidden_BLD, (0, 0, left, reach - left))
+        image_BD1L = padded_BLD.transpose(1, 2).unsqueeze(2)
+        mapped_BD1L = F.conv2d(image_BD1L, self.weight, self.bias, dilation=(1, self.dilation))
+        return mapped_BD1L.squeeze(2).transpose(1, 2)
+
+
+class ConvBlock(Block):
+    """Two dilated convolutions with layer norms and a residual connection."""
+
+    def __init__(self, config: NextItNetConfig, dilation: int, *, causal: bool) -> None:
+        super().__init__()
+        self.pre_norm = config.norm == "pre"
+        self.sublayer1 = DilatedConv(config.width, dilation, causal=causal)
+        self.sublayer2 = DilatedConv(config.width, 2 * dilation, causal=causal)
+        self.norm1 = nn.LayerNorm(config.width, eps=1e-8)
+        self.norm2 = nn.LayerNorm(config.width, eps=1e-8)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
+        """See `Block.forward`."""
+        if self.pre_norm:
+            update_BLD = self.sublayer1(F.relu(self.norm1(hidden_BLD)), real_BL)
+            update_BLD = self.sublayer2(F.relu(self.norm2(update_BLD)), real_BL)
+        else:
+            update_BLD = F.relu(self.norm1(self.sublayer1(hidden_BLD, real_BL)))
+            update_BLD = F.relu(self.norm2(self.sublayer2(update_BLD, real_BL)))
+        result_BLD: Tensor = hidden_BLD + self.dropout(update_BLD)
+        return result_BLD
+
+
+class NextItNet(Backbone):
+    """Dilated residual convolutions; causal, or centred for cloze pretraining."""
+
+    name: ClassVar[str] = "nextitnet"
+    config_type: ClassVar[type[BackboneConfig]] = NextItNetConfig
+    config: NextItNetConfig
+
+    def __init__(self, config: NextItNetConfig, num_items: int, *, causal: bool) -> None:
+        super().__init__(config, num_items, causal=causal)
+        initialise_embedding(self.item_table)
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            ConvBlock(config, dilation, causal=causal) for dilation in config.dilations
+        )
+
+    @property
+    def receptive_field(self) -> int:
+        """Positions that the last hidden state can see."""
+        return 1 + (KERNEL - 1) * sum(3 * dilation for dilation in self.config.dilations)
+
+    def embed(self, item_BL: Tensor) -> Tensor:
+        """See `Backbone.embed`."""
+        embedded_BLD: Tensor = self.item_table(item_BL)
+        return embedded_BLD
+
+    def encode(self, embedded_BLD: Tensor, length_B: Tensor) -> Tensor:
+        """See `Backbone.encode`."""
+        real_BL = real_positions(length_B, embedded_BLD.shape[1])
+        hidden_BLD: Tensor = self.dropout(embedded_BLD)
+        blocks: Sequence[nn.Module] = self.blocks  # type: ignore[assignment]  # ModuleList iterates
+        for block in blocks:
+            hidden_BLD = block(hidden_BLD, real_BL)
+        return hidden_BLD

@@ -1,0 +1,1 @@
+"""The one loop, optimisers, ranking and statistics, runs and resume."""
