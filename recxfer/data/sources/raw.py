@@ -33,7 +33,7 @@ class RawSource:
     """
 
     items: pl.LazyFrame | None = None
-    """`item_id` with `text`, `image` or both. An image path is relative to the dataset, or absolute.
+    """`item_id` with `text`, `image` or both; image paths are relative to the dataset, or absolute.
 
     Items without an event are allowed, and left out later."""
 
@@ -45,4 +45,3 @@ class RawSource:
 
     known_answers: dict[str, float] = field(default_factory=dict)
     """Generated worlds: the best possible value of each metric, as `<task>/<metric>`."""
-

@@ -1,0 +1,244 @@
+"""The pass over every raw row: what is kept, indexed and sorted, in memory that does not grow.
+
+Rows are read twice, as streams. The first pass counts rows by the reason they are dropped and
+collects the ids; the second writes integer codes into buckets of neighbouring users, each small
+enough to be sorted in memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from recxfer.data.ids import id_text, sorted_by_id
+from recxfer.data.sources.raw import RawSource
+from recxfer.data.streams import collect, stream_errors
+from recxfer.data.times import ticks_per_second, time_column
+from recxfer.foundation.errors import DataError, UsageError
+from recxfer.foundation.names import (
+    EVENT,
+    ITEM,
+    ITEM_ID,
+    NUM_EVENTS,
+    TIMESTAMP,
+    USER,
+    USER_ID,
+    WEIGHT,
+)
+from recxfer.foundation.registry import suggestion
+
+BUCKET_EVENTS: Final = 4_000_000
+"""Events sorted in memory at once (a single user may have more)."""
+
+NO_USER: Final = "no user id"
+NO_ITEM: Final = "no item id"
+NO_TIME: Final = "no time"
+WHERE: Final = "not matching where"
+DUPLICATE: Final = "duplicate"
+
+_ROW: Final = "row"
+_BUCKET: Final = "bucket"
+_REASON: Final = "reason"
+_UNREADABLE: Final = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """Coded events on disk. Codes are positions in the sorted ids."""
+
+    user_ids: pl.Series
+    """Ids in order: by number where all are whole numbers, else by text."""
+
+    item_ids: pl.Series
+    """Likewise."""
+
+    buckets: Sequence[Path]
+    """Parquet files of `user | item | [timestamp] | [event] | [weight]`, in user order.
+
+    Within a user: by time, then file order; file order alone where there is no time."""
+
+    columns: tuple[str, ...]
+    """The columns of the buckets."""
+
+    per_second: int
+    """Ticks of `timestamp` in a second; 1 where the source has no times."""
+
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Rows left out, by reason."""
+
+
+def take_in(raw: RawSource, where: str | None, directory: Path) -> Intake:
+    """Read all interactions of a source into sorted buckets under `directory`.
+
+    A row counts for the first reason that applies: no user id, no item id, no time (where the
+    source has times), not matching `where`, duplicate. Of events with the same user, item, time
+    (and event type, where there is one) the first is kept; repeats at other times stay. Without
+    times nothing is a duplicate, since a repeat may be real.
+
+    Raises:
+        UsageError: `where` is no expression, or names an unknown column.
+        DataError: a time or weight cannot be read, or no row is left.
+    """
+    rows, per_second = _normalised(raw, where)
+    kept = rows.filter(pl.col(_REASON).is_null())
+    reasons, users, items, facts = collect(
+        [
+            rows.group_by(_REASON).len(NUM_EVENTS),
+            kept.group_by(USER_ID).len(NUM_EVENTS),
+            kept.group_by(ITEM_ID).len(NUM_EVENTS),
+            _facts(kept),
+        ],
+        raw.name,
+    )
+    dropped = {reason: count for reason, count in sorted(reasons.drop_nulls().iter_rows())}
+    _refuse_unreadable(facts, raw.name)
+    refuse_empty(users.height, dropped)
+    names = kept.collect_schema().names()
+    columns = tuple(
+        name for name in (USER, ITEM, TIMESTAMP, EVENT, WEIGHT) if name in {USER, ITEM, *names}
+    )
+    if TIMESTAMP in columns and per_second is None:
+        per_second = ticks_per_second(facts[TIMESTAMP].item())
+    users, items = sorted_by_id(users, USER_ID), sorted_by_id(items, ITEM_ID)
+    with stream_errors(raw.name):
+        buckets = _stage(kept, users, items, directory)
+    dropped[DUPLICATE] = sum(_sort_bucket(bucket, columns) for bucket in buckets)
+    return Intake(
+        user_ids=users[USER_ID],
+        item_ids=items[ITEM_ID],
+        buckets=[bucket / "sorted.parquet" for bucket in buckets],
+        columns=columns,
+        per_second=per_second or 1,
+        dropped={reason: count for reason, count in dropped.items() if count},
+    )
+
+
+def refuse_empty(events: int, dropped: dict[str, int]) -> None:
+    """Raise when no event is left, saying where they went."""
+    if events == 0:
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items())
+        raise DataError(
+            "no events are left" + (f" ({reasons})" if reasons else ": the source has no rows"),
+            hint="loosen the filters, or check --columns",
+        )
+
+
+def _normalised(raw: RawSource, where: str | None) -> tuple[pl.LazyFrame, int | None]:
+    """Rows with text ids, whole-number times, and the reason a row is dropped (null: kept)."""
+    frame = raw.interactions
+    schema = frame.collect_schema()
+    columns = {USER_ID: id_text(USER_ID, schema), ITEM_ID: id_text(ITEM_ID, schema)}
+    reason = pl.when(columns[USER_ID].is_null()).then(pl.lit(NO_USER))
+    reason = reason.when(columns[ITEM_ID].is_null()).then(pl.lit(NO_ITEM))
+    unreadable = pl.lit(None, dtype=pl.String)
+    per_second = None
+    if TIMESTAMP in schema:
+        time = time_column(TIMESTAMP, frame)
+        per_second = time.per_second
+        columns[TIMESTAMP] = time.ticks
+        reason = reason.when(pl.col(TIMESTAMP).is_null()).then(pl.lit(NO_TIME))
+        unreadable = _unreadable(TIMESTAMP, time.ticks)
+    if where is not None:
+        matches = _condition(where, schema).fill_null(value=False)
+        reason = reason.when(~matches).then(pl.lit(WHERE))
+    if EVENT in schema:
+        columns[EVENT] = pl.col(EVENT).cast(pl.String)
+    if WEIGHT in schema:
+        columns[WEIGHT] = pl.col(WEIGHT).cast(pl.Float32, strict=False)
+        unreadable = pl.coalesce(unreadable, _unreadable(WEIGHT, columns[WEIGHT]))
+    columns |= {_REASON: reason.otherwise(None), _UNREADABLE: unreadable}
+    return frame.select(**columns).with_row_index(_ROW), per_second
+
+
+def _condition(where: str, schema: pl.Schema) -> pl.Expr:
+    try:
+        condition = pl.sql_expr(where)
+        names = condition.meta.root_names()
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            f"--where {where!r} is no expression: {error}",
+            hint="write SQL, such as: rating >= 4 AND event = 'buy'",
+        ) from error
+    for name in names:
+        if name not in schema:
+            raise UsageError(
+                f"--where names the column {name!r}; there are {', '.join(schema)}",
+                hint=suggestion(name, list(schema)),
+            )
+    try:
+        dtype = pl.LazyFrame(schema=schema).select(condition).collect().dtypes[0]
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"--where {where!r} does not fit the columns: {error}") from error
+    if dtype != pl.Boolean:
+        raise UsageError(f"--where {where!r} gives {dtype}, not true or false")
+    return condition
+
+
+def _unreadable(name: str, value: pl.Expr) -> pl.Expr:
+    """`column: text` of a value that is there but could not be read."""
+    column = pl.col(name)
+    return pl.when(column.is_not_null() & value.is_null()).then(
+        pl.format(name + " {}", column.cast(pl.String))
+    )
+
+
+def _facts(kept: pl.LazyFrame) -> pl.LazyFrame:
+    facts = [
+        pl.col(_UNREADABLE).count().alias("unreadable_rows"),
+        pl.col(_UNREADABLE).drop_nulls().first(),
+    ]
+    if TIMESTAMP in kept.collect_schema():
+        facts.append(pl.col(TIMESTAMP).abs().max())
+    return kept.select(facts)
+
+
+def _refuse_unreadable(facts: pl.DataFrame, source: str) -> None:
+    if facts["unreadable_rows"].item():
+        column, _, value = facts[_UNREADABLE].item().partition(" ")
+        expected = "a time like the others" if column == TIMESTAMP else "a number"
+        raise DataError(
+            f"{source}: {column} {value!r} is not {expected} "
+            f"({facts['unreadable_rows'].item():,} such rows)",
+            hint="mend these rows, or name another column with --columns",
+        )
+
+
+def _stage(
+    kept: pl.LazyFrame, users: pl.DataFrame, items: pl.DataFrame, directory: Path
+) -> list[Path]:
+    before = pl.col(NUM_EVENTS).cum_sum() - pl.col(NUM_EVENTS)
+    user_codes = users.lazy().select(
+        USER_ID,
+        pl.int_range(pl.len(), dtype=pl.Int32).alias(USER),
+        (before // BUCKET_EVENTS).alias(_BUCKET),
+    )
+    item_codes = items.lazy().select(ITEM_ID, pl.int_range(pl.len(), dtype=pl.Int32).alias(ITEM))
+    coded = (
+        kept.drop(_REASON, _UNREADABLE).join(user_codes, on=USER_ID).join(item_codes, on=ITEM_ID)
+    )
+    coded.drop(USER_ID, ITEM_ID).sink_parquet(
+        pl.PartitionBy(directory, key=_BUCKET, include_key=False, approximate_bytes_per_file=None),
+        compression="lz4",
+        mkdir=True,
+        engine="streaming",
+    )
+    return sorted(
+        directory.glob(f"{_BUCKET}=*"), key=lambda bucket: int(bucket.name.partition("=")[2])
+    )
+
+
+def _sort_bucket(bucket: Path, columns: tuple[str, ...]) -> int:
+    """Sort a bucket, drop its duplicates and return their number."""
+    parts = sorted(bucket.glob("*.parquet"))
+    frame = pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts])
+    order = [name for name in (USER, TIMESTAMP, _ROW) if name in frame.columns]
+    events = frame.sort(order).select(columns)
+    if TIMESTAMP in columns:
+        same = [name for name in (USER, ITEM, TIMESTAMP, EVENT) if name in columns]
+        events = events.unique(same, keep="first", maintain_order=True)
+    for part in parts:
+        part.unlink()
+    events.write_parquet(bucket / "sorted.parquet", compression="lz4")
+    return frame.height - events.height

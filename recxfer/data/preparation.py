@@ -1,0 +1,269 @@
+"""Raw tables in, dataset directory out: the order of the steps, and what is known at the end."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from recxfer.data.catalogue import item_table, user_table
+from recxfer.data.events import Index, Tally, build_index, event_times, write_events
+from recxfer.data.filters import Survivors, survivors
+from recxfer.data.intake import Intake, refuse_empty, take_in
+from recxfer.data.labels import class_names
+from recxfer.data.links import Neighbour, given_parts, read_ids, write_link
+from recxfer.data.schema import DatasetInfo, SplitRule, write_info
+from recxfer.data.sources.raw import RAW_FOLDER, RawSource
+from recxfer.data.split import cut_times, part_labels, split_users
+from recxfer.data.tables import write_table
+from recxfer.foundation.config import Config
+from recxfer.foundation.errors import DataError, UsageError
+from recxfer.foundation.files import canonical_json, sha256_of, sha256_of_text
+from recxfer.foundation.names import (
+    IMAGE,
+    INTERACTIONS,
+    ITEM,
+    ITEM_ID,
+    ITEMS,
+    NUM_EVENTS,
+    SPLIT,
+    SPLITS,
+    TEXT,
+    TIMESTAMP,
+    USER,
+    USER_COLUMNS,
+    USER_ID,
+    USERS,
+)
+
+_STAGE_FOLDER = "stage"
+
+
+class Recipe(Config):
+    """What `prepare` keeps, and how it splits."""
+
+    where: str | None = None
+    """SQL expression over the source's columns; rows for which it is not true are dropped."""
+
+    min_user_events: int = Field(default=1, ge=1)
+    """Fewest events of a user that stays; applied with the next one until nothing more falls."""
+
+    min_item_events: int = Field(default=1, ge=1)
+    """Fewest events of an item that stays."""
+
+    split: Literal["leave-last", "temporal", "users"] = "leave-last"
+    """`leave-last`, `temporal` (one cut in time for all) or `users`."""
+
+    valid_share: float = Field(default=0.1, gt=0, lt=0.5)
+    """Share of the people, and for `temporal` of the events, in the validation part."""
+
+    test_share: float = Field(default=0.1, gt=0, lt=0.5)
+    """Likewise in the test part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Other datasets and folders that a dataset is made with."""
+
+    links: Sequence[Neighbour] = ()
+    """Datasets to link to by equal user ids."""
+
+    exclude_users: Sequence[Path] = ()
+    """Datasets whose people are left out."""
+
+    exclude_items: Sequence[Path] = ()
+    """Datasets whose items are left out."""
+
+    images: Path | None = None
+    """Folder of `<item_id>.jpg`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A finished dataset and what its tables do not say at a glance."""
+
+    info: DatasetInfo
+    tally: Tally
+    events_of_user: NDArray[np.int64]
+    """Events of each user."""
+
+    label_counts: dict[str, dict[str, int]]
+    """People in each class, by label column."""
+
+    refused_labels: dict[str, str]
+    """Columns of the user table that are no labels, and why."""
+
+    without: dict[str, int]
+    """Items without text or image, where the dataset has any."""
+
+
+def prepare_tables(
+    raw: RawSource,
+    recipe: Recipe,
+    surroundings: Surroundings,
+    *,
+    settings: dict[str, Any],
+    seed: int,
+    directory: Path,
+    output: Path,
+) -> Prepared:
+    """Fill `directory` with the dataset that will be at `output`.
+
+    Args:
+        raw: the source.
+        recipe: filters and split.
+        surroundings: other datasets and folders.
+        settings: what `dataset.json` keeps of the settings, beside the recipe.
+        seed: of the split of people.
+        directory: an empty directory, or what the source has put there.
+        output: its final place: paths are relative to it, its last part is the dataset's name.
+
+    Raises:
+        UsageError: the expression or the split rule does not fit the source.
+        DataError: the source is damaged, or too little is left.
+    """
+    stage = directory / _STAGE_FOLDER
+    intake = take_in(raw, recipe.where, stage)
+    left = _filter(intake, recipe, surroundings)
+    dropped = intake.dropped | left.dropped
+    refuse_empty(left.events, dropped)
+    index = build_index(left)
+    _refuse_trivial(index)
+    users, parts = _user_ids(intake, left, index, recipe, surroundings, seed)
+    rule = _split_rule(intake, index, recipe)
+    tally = write_events(directory / f"{INTERACTIONS}.parquet", intake, index, rule, parts)
+    shutil.rmtree(stage)
+    shutil.rmtree(directory / RAW_FOLDER, ignore_errors=True)
+    items = item_table(_item_ids(intake, left, index), raw.items, surroundings.images, output)
+    write_table(directory / f"{ITEMS}.parquet", items)
+    people, refused = user_table(users, raw.users)
+    write_table(directory / f"{USERS}.parquet", people)
+    labels = {column.name: column for column in people.drop(USER_COLUMNS)}
+    links = tuple(
+        write_link(neighbour, users, directory, output) for neighbour in surroundings.links
+    )
+    modalities = tuple(name for name in (TEXT, IMAGE) if name in items.columns)
+    info = DatasetInfo(
+        name=output.name,
+        source=raw.name,
+        files=raw.files,
+        settings=settings | recipe.model_dump(mode="json"),
+        seed=seed,
+        split=rule,
+        users=users.height,
+        items=items.height,
+        events=left.events,
+        events_by_split=tally.by_split,
+        users_by_split={part: int((parts == code).sum()) for code, part in enumerate(SPLITS)},
+        dropped=dropped,
+        labels={name: class_names(column) for name, column in labels.items()},
+        has_timestamps=TIMESTAMP in intake.columns,
+        modalities=modalities,
+        links=links,
+        known_answers=raw.known_answers,
+        vocabulary=sha256_of_text(canonical_json(items[ITEM_ID].to_list())),
+        tables={
+            file.relative_to(directory).as_posix(): sha256_of(file)
+            for file in sorted(directory.rglob("*.parquet"))
+        },
+    )
+    write_info(directory, info)
+    return Prepared(
+        info=info,
+        tally=tally,
+        events_of_user=left.user_count[index.user_code],
+        label_counts={name: _class_counts(column) for name, column in labels.items()},
+        refused_labels=refused,
+        without={name: items[name].null_count() for name in modalities},
+    )
+
+
+def _filter(intake: Intake, recipe: Recipe, surroundings: Surroundings) -> Survivors:
+    def kept(ids: pl.Series, others: Sequence[Path], table: str) -> NDArray[np.bool_]:
+        kept = np.ones(len(ids), dtype=np.bool_)
+        for other in others:
+            kept &= ~ids.is_in(read_ids(other, table).implode()).to_numpy()
+        return kept
+
+    return survivors(
+        intake.buckets,
+        keep_user=kept(intake.user_ids, surroundings.exclude_users, USERS),
+        keep_item=kept(intake.item_ids, surroundings.exclude_items, ITEMS),
+        min_user_events=recipe.min_user_events,
+        min_item_events=recipe.min_item_events,
+    )
+
+
+def _refuse_trivial(index: Index) -> None:
+    for noun, count in (("user", index.user_code.size), ("item", index.item_code.size)):
+        if count < 2:
+            raise DataError(
+                f"only one {noun} is left; a dataset needs at least two",
+                hint=f"is the column of {noun}s the right one? choose it with --columns {noun}=NAME",
+            )
+
+
+def _user_ids(
+    intake: Intake,
+    left: Survivors,
+    index: Index,
+    recipe: Recipe,
+    surroundings: Surroundings,
+    seed: int,
+) -> tuple[pl.DataFrame, NDArray[np.int8]]:
+    """`user | user_id | num_events | split` and the codes of the last column."""
+    ids = intake.user_ids.gather(index.user_code)
+    parts = split_users(
+        ids.to_list(),
+        seed=seed,
+        valid_share=recipe.valid_share,
+        test_share=recipe.test_share,
+        given=given_parts(surroundings.links),
+    )
+    if recipe.split == "users" and len(set(parts.tolist())) < len(SPLITS):
+        raise DataError(
+            f"{len(ids):,} users cannot be split into train, valid and test with these shares",
+            hint="choose --split leave-last, or larger shares",
+        )
+    frame = pl.DataFrame(
+        {
+            USER: pl.int_range(len(ids), dtype=pl.Int32, eager=True),
+            USER_ID: ids,
+            NUM_EVENTS: left.user_count[index.user_code],
+            SPLIT: part_labels(parts),
+        }
+    )
+    return frame, parts
+
+
+def _item_ids(intake: Intake, left: Survivors, index: Index) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            ITEM: pl.int_range(1, index.item_code.size + 1, dtype=pl.Int32, eager=True),
+            ITEM_ID: intake.item_ids.gather(index.item_code),
+            NUM_EVENTS: left.item_count[index.item_code],
+        }
+    )
+
+
+def _split_rule(intake: Intake, index: Index, recipe: Recipe) -> SplitRule:
+    shares = {"valid_share": recipe.valid_share, "test_share": recipe.test_share}
+    cuts = None
+    if recipe.split == "temporal":
+        if TIMESTAMP not in intake.columns:
+            raise UsageError(
+                "a temporal split needs times, and the source has none",
+                hint="choose --split leave-last or users, or name a column: --columns time=COLUMN",
+            )
+        cuts = cut_times(event_times(intake, index), **shares)
+    return SplitRule(rule=recipe.split, cut_times=cuts, **shares)
+
+
+def _class_counts(column: pl.Series) -> dict[str, int]:
+    counts = dict(column.drop_nulls().value_counts().iter_rows())
+    return {name: counts.get(name, 0) for name in class_names(column)}

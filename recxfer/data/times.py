@@ -1,0 +1,89 @@
+"""Times of many spellings as whole numbers that can be sorted, and their unit."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from recxfer.foundation.errors import DataError
+
+_FORMATS: Final = (
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f%#z",
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d",
+)
+_MICROSECONDS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimeColumn:
+    """How to read one column of times."""
+
+    ticks: pl.Expr
+    """Int64, null where the column is null or not a time."""
+
+    per_second: int | None
+    """Ticks in a second; None for plain numbers, whose size tells (`ticks_per_second`)."""
+
+
+def time_column(name: str, frame: pl.LazyFrame) -> TimeColumn:
+    """Choose how column `name` is read, from its type and, for text, its first values.
+
+    Numbers stay as they are (fractions are cut off), dates and ISO 8601 text become microseconds
+    since 1970 in UTC; text without a zone is taken as UTC.
+
+    Raises:
+        DataError: the column is of a type, or the text of a form, that is no time.
+    """
+    column = pl.col(name)
+    dtype = frame.collect_schema()[name]
+    if dtype.is_integer():
+        return TimeColumn(column.cast(pl.Int64), None)
+    if dtype.is_float():
+        return TimeColumn(column.floor().cast(pl.Int64, strict=False), None)
+    if dtype == pl.Date or dtype == pl.Datetime:
+        return TimeColumn(column.cast(pl.Datetime("us")).cast(pl.Int64), _MICROSECONDS)
+    if dtype == pl.String:
+        return _text_column(name, frame)
+    raise DataError(
+        f"time column {name!r} has type {dtype}; expected numbers, dates or text",
+        hint="name another column with --columns time=COLUMN",
+    )
+
+
+def ticks_per_second(largest: int) -> int:
+    """The unit of plain numbers, told by the largest: seconds, milli-, micro- or nanoseconds.
+
+    Read as seconds, 10^11 would lie in the year 5138.
+    """
+    return next((10**power for power in (0, 3, 6) if abs(largest) < 10 ** (11 + power)), 10**9)
+
+
+def _text_column(name: str, frame: pl.LazyFrame) -> TimeColumn:
+    sample = frame.select(name).drop_nulls().head(100).collect()[name]
+    column = pl.col(name).str.strip_chars()
+    number = column.cast(pl.Int64, strict=False)
+    decimal = column.cast(pl.Float64, strict=False).floor().cast(pl.Int64, strict=False)
+    numbers = pl.coalesce(number, decimal)
+    candidates = [TimeColumn(numbers, None)]
+    candidates += [TimeColumn(_parsed(column, format), _MICROSECONDS) for format in _FORMATS]
+    for candidate in candidates:
+        parsed = sample.to_frame().select(candidate.ticks).to_series()
+        if not parsed.has_nulls():
+            return candidate
+    raise DataError(
+        f"column {name!r} holds {sample[0]!r}, which is no time; "
+        "expected unix seconds or ISO 8601 such as 2024-05-31 12:00:00",
+        hint="convert the column, or name another with --columns time=COLUMN",
+    )
+
+
+def _parsed(column: pl.Expr, format: str) -> pl.Expr:
+    if format.endswith("%#z"):
+        moment = column.str.to_datetime(format, time_unit="us", time_zone="UTC", strict=False)
+    else:
+        moment = column.str.to_datetime(format, time_unit="us", strict=False)
+    return moment.cast(pl.Int64)
