@@ -119,7 +119,8 @@ class Dataset:
             raise UsageError(
                 f"{self.path} has no label column {column!r}; "
                 + (f"there are {', '.join(known)}" if known else "it has none at all"),
-                hint=suggestion(column, known) or "labels come in with: recxfer prepare --users FILE",
+                hint=suggestion(column, known)
+                or "labels come in with: recxfer prepare --users FILE",
             )
         classes = self.info.labels[column]
         codes = self.read(USERS, [column])[column].cast(pl.Enum(classes)).to_physical()

@@ -50,16 +50,11 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return Batch(
-            *(
-                None if part is None else part.to(device, non_blocking=True)
-                for part in (
-                    self.item_BL,
-                    self.length_B,
-                    self.row_B,
-                    self.target_B,
-                    self.cached_BD,
-                )
-            )
+            item_BL=self.item_BL.to(device),
+            length_B=self.length_B.to(device),
+            row_B=self.row_B.to(device),
+            target_B=None if self.target_B is None else self.target_B.to(device),
+            cached_BD=None if self.cached_BD is None else self.cached_BD.to(device),
         )
 
 

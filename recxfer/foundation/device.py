@@ -1,5 +1,6 @@
 """Where and in which precision torch computes."""
 
+import ctypes
 import os
 import resource
 import sys
@@ -53,6 +54,21 @@ def set_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
+def keep_freed_memory() -> None:
+    """Let the allocator keep freed blocks instead of returning them to the system.
+
+    Training asks for the same large blocks at every step; by default glibc maps and unmaps each,
+    and touching fresh pages is slow (tests/benchmarks/allocator.py). Elsewhere this does nothing.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
 def peak_memory_mb() -> float:
     """The largest resident memory of this process so far, in MB (10^6 bytes)."""
     unit = 1 if sys.platform == "darwin" else 1024
@@ -61,7 +77,7 @@ def peak_memory_mb() -> float:
 
 def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         cpu_info = Path("/proc/cpuinfo")
         flags = cpu_info.read_text() if cpu_info.exists() else ""

@@ -6,8 +6,8 @@ for a method's name.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -17,39 +17,34 @@ from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
+from recxfer.models.heads import LinearHead
 from recxfer.models.output import Output
 
 ConfigT = TypeVar("ConfigT", bound=Config)
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """A batch's loss and, for the log, its named parts."""
-
-    total: Tensor
-    """Scalar to minimise."""
-
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-    """Detached scalars by name."""
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class Learner(Protocol):
-    """What the loop needs of whatever it trains, objective or method."""
+    """What training and ranking need of whatever they work with, objective or method."""
 
-    def loss(self, model: nn.Module, batch: Batch, rng: Rng) -> Losses:
+    def count(self, model: Any, rows: Rows) -> None:
+        """Take what is known without gradients from the training rows."""
+        ...
+
+    def loss(self, model: Any, batch: Batch, rng: Rng) -> Tensor:
         """The loss of a training batch; `rng` names the streams of this step."""
         ...
 
-    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+    def represent(self, model: Any, batch: Batch) -> Tensor:
         """User vectors (B, D) that the output layer scores."""
         ...
 
-    def output(self, model: nn.Module) -> Output:
+    def output(self, model: Any) -> Output:
         """The layer that scores user vectors."""
         ...
 
 
-class Objective(ABC, Generic[ConfigT]):
+class Objective(ABC, Generic[ConfigT, ModelT]):
     """What `pretrain` optimises. Concrete subclasses are final."""
 
     config_type: ClassVar[type[Config]]
@@ -62,23 +57,26 @@ class Objective(ABC, Generic[ConfigT]):
         self.config = config
 
     @abstractmethod
-    def assemble(self, backbone: Backbone, rng: Rng) -> nn.Module:
-        """The backbone with this objective's own layers. The result has the attribute `backbone`."""
+    def assemble(self, backbone: Backbone, rng: Rng) -> ModelT:
+        """The backbone with this objective's own layers.
+
+        The result holds the backbone as its attribute `backbone`.
+        """
 
     @abstractmethod
-    def count(self, model: nn.Module, rows: Rows) -> None:
+    def count(self, model: ModelT, rows: Rows) -> None:
         """Take what is known without gradients from the training rows (item frequencies)."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch, rng: Rng) -> Losses:
-        """The loss of a training batch without targets: its histories are what there is to learn."""
+    def loss(self, model: ModelT, batch: Batch, rng: Rng) -> Tensor:
+        """The loss of a training batch without targets: histories are all there is to learn."""
 
     @abstractmethod
-    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+    def represent(self, model: ModelT, batch: Batch) -> Tensor:
         """Next-item user vectors (B, D) at the end of each history."""
 
     @abstractmethod
-    def output(self, model: nn.Module) -> Output:
+    def output(self, model: ModelT) -> Output:
         """The layer over the source's items."""
 
 
@@ -118,15 +116,15 @@ class Base:
     backbone: Backbone
     """Freshly built with the run's weights; the method may change it in place."""
 
-    head: Output | None
-    """The pretraining head over the source's items, where the objective has one."""
+    head: LinearHead | None
+    """The pretraining output layer over the source's items; None where it is the item table."""
 
     objective: str
     """Name of the pretraining objective."""
 
 
-class Method(ABC, Generic[ConfigT]):
-    """A transfer method. Concrete subclasses are final; every answer stands in the method's file."""
+class Method(ABC, Generic[ConfigT, ModelT]):
+    """A transfer method. Concrete subclasses are final and answer in their own file."""
 
     config_type: ClassVar[type[Config]]
     """The config class of `[method]`."""
@@ -137,40 +135,36 @@ class Method(ABC, Generic[ConfigT]):
         self.config = config
 
     @abstractmethod
-    def assemble(self, base: Base, task: Task, rng: Rng) -> nn.Module:
+    def assemble(self, base: Base, task: Task, rng: Rng) -> ModelT:
         """Surgery: the model for the task, at step 0."""
 
     @abstractmethod
-    def phases(self, model: nn.Module, task: Task) -> Sequence[Phase]:
+    def phases(self, model: ModelT, task: Task) -> Sequence[Phase]:
         """What trains, in order; an empty sequence for methods that only count."""
 
     @abstractmethod
-    def count(self, model: nn.Module, rows: Rows) -> None:
-        """Take what is known without gradients from the training rows; most methods `return None`."""
+    def count(self, model: ModelT, rows: Rows) -> None:
+        """Take what is known without gradients from the training rows (frequencies)."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch, rng: Rng) -> Losses:
+    def loss(self, model: ModelT, batch: Batch, rng: Rng) -> Tensor:
         """The loss of a training batch."""
 
     @abstractmethod
-    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+    def represent(self, model: ModelT, batch: Batch) -> Tensor:
         """User vectors (B, D) that the output layer scores."""
 
     @abstractmethod
-    def output(self, model: nn.Module) -> Output:
+    def output(self, model: ModelT) -> Output:
         """The layer over the task's items or classes."""
 
     @abstractmethod
-    def frozen_vectors(self, model: nn.Module, batch: Batch) -> Tensor | None:
+    def frozen_vectors(self, model: ModelT, batch: Batch) -> Tensor | None:
         """Vectors that no phase changes, to be computed once per row; None where there are none."""
 
     @abstractmethod
-    def close(self, model: nn.Module, phase: Phase) -> None:
+    def close(self, model: ModelT, phase: Phase) -> None:
         """Between two phases (Conure prunes here); most methods `return None`."""
-
-    @abstractmethod
-    def delta(self, model: nn.Module) -> frozenset[str]:
-        """Names in `model.state_dict()` that the base does not hold; all names: self-contained."""
 
 
 def facts(config: Config) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Task:
     """Class names of a `profile` task, in output order."""
 
     same_vocabulary: bool = True
-    """Whether histories hold items of the base's own vocabulary. `next-item` in a new domain: no."""
+    """Whether histories hold items of the base's vocabulary; `next-item` in a new domain: no."""
 
     @property
     def name(self) -> str:

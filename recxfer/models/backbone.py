@@ -4,7 +4,6 @@ Shape letters: B batch, L length, D width, N blocks.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -76,6 +75,11 @@ class Backbone(nn.Module, ABC):
         return self.config.width
 
     @property
+    def residual_blocks(self) -> list[Block]:
+        """The blocks, lowest first, with their type."""
+        return list(self.blocks)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
+
+    @property
     def mask_item(self) -> int:
         """Item index that hides an item (cloze, masking views)."""
         return self.num_items + 1
@@ -111,9 +115,9 @@ class Backbone(nn.Module, ABC):
         )
         initialise_embedding(self.item_table)
 
-    def body(self) -> Sequence[nn.Parameter]:
-        """All parameters but the item table: what shares of trained parameters are counted in."""
-        return [p for p in self.parameters() if p is not self.item_table.weight]
+    @abstractmethod
+    def after_blocks(self) -> list[nn.Parameter]:
+        """Parameters above the last block: they adapt whenever the last block does."""
 
 
 def real_positions(length_B: Tensor, longest: int) -> Tensor:

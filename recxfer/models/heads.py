@@ -20,6 +20,17 @@ class LinearHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_outputs)) if bias else None
         nn.init.normal_(self.weight, std=0.01)
 
+    @classmethod
+    def copy_of(cls, output: Output) -> "LinearHead":
+        """A trainable copy of an output layer."""
+        num_outputs, width = output.weight_VD.shape
+        head = cls(width, num_outputs, bias=output.bias_V is not None)
+        with torch.no_grad():
+            head.weight.copy_(output.weight_VD)
+            if head.bias is not None and output.bias_V is not None:
+                head.bias.copy_(output.bias_V)
+        return head
+
     def output(self) -> Output:
         """The layer as ranking and losses use it."""
         return Output(self.weight, self.bias)

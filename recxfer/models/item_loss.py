@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config
 from recxfer.models.losses import binary_loss, sampled_softmax_loss, softmax_loss
 from recxfer.models.output import Output
@@ -46,6 +47,11 @@ class ItemLoss:
         self.config = config
         self._sampler = NegativeSampler(count_V, config.popularity)
 
+    @classmethod
+    def of_rows(cls, config: ItemLossConfig, rows: Rows, num_outputs: int) -> "ItemLoss":
+        """A loss whose negatives follow the frequencies of training rows."""
+        return cls(config, count_outputs(rows, num_outputs))
+
     def __call__(
         self, hidden_PD: Tensor, output: Output, target_P: Tensor, generator: torch.Generator
     ) -> Tensor:
@@ -63,3 +69,15 @@ class ItemLoss:
                 hidden_PD, target_PD, negative_SD, target_P, negative_S, log_q_V
             )
         return binary_loss(hidden_PD, target_PD, negative_SD)
+
+
+def count_outputs(rows: Rows, num_outputs: int) -> Tensor:
+    """How often each output occurs in training rows: as target, or else in a history (int64, V)."""
+    if rows.target_R is not None:
+        return torch.bincount(rows.target_R, minlength=num_outputs)
+    # Histories may overlap, and the flat events also hold held-out ones: count covered events once.
+    change_E1 = torch.zeros(rows.item_E.numel() + 1, dtype=torch.int64)
+    change_E1.index_add_(0, rows.start_R, torch.ones_like(rows.start_R))
+    change_E1.index_add_(0, rows.start_R + rows.length_R, -torch.ones_like(rows.start_R))
+    covered_E = change_E1.cumsum(0)[:-1] > 0
+    return torch.bincount(rows.item_E[covered_E].long(), minlength=num_outputs + 1)[1:]

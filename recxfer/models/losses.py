@@ -32,7 +32,9 @@ def softmax_loss(
         bias_V: output biases.
     """
     dtype = _product_dtype(hidden_PD)
-    loss: Tensor = _ChunkedSoftmax.apply(hidden_PD, weight_VD, target_P, bias_V, dtype)
+    loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
+        hidden_PD, weight_VD, target_P, bias_V, dtype
+    )
     return loss
 
 
@@ -50,7 +52,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
     ) -> Tensor:
         P = hidden_PD.shape[0]
         V = weight_VD.shape[0]
-        chunk = max(1, min(CHUNK, CHUNK_SCORES // V)) if hidden_PD.device.type == "cpu" else 8 * CHUNK
+        chunk = max(1, min(CHUNK, CHUNK_SCORES // V))
         learn_hidden, learn_weight, _, learn_bias, _ = ctx.needs_input_grad
         product_VD = weight_VD.to(dtype)
         d_hidden_PD = torch.empty_like(hidden_PD) if learn_hidden else None
@@ -81,7 +83,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return loss / ctx.count
 
     @staticmethod
-    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
         scale = d_loss / ctx.count
         d_hidden_PD, d_weight_VD, d_bias_V = (
             None if gradient is None else gradient.mul_(scale) for gradient in ctx.saved_tensors
@@ -134,4 +136,7 @@ def binary_loss(hidden_PD: Tensor, target_PD: Tensor, negative_PD: Tensor) -> Te
 
 def _product_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    if torch.is_autocast_enabled(kind):
+        autocast: torch.dtype = torch.get_autocast_dtype(kind)
+        return autocast
+    return x.dtype

@@ -4,7 +4,6 @@ Yuan et al., A Simple Convolutional Generative Network for Next Item Recommendat
 section 3; block forms as in the releases of PeterRec (post-norm) and Conure (pre-norm).
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -118,7 +117,10 @@ class NextItNet(Backbone):
         """See `Backbone.encode`."""
         real_BL = real_positions(length_B, embedded_BLD.shape[1])
         hidden_BLD: Tensor = self.dropout(embedded_BLD)
-        blocks: Sequence[nn.Module] = self.blocks  # type: ignore[assignment]  # ModuleList iterates
-        for block in blocks:
+        for block in self.residual_blocks:
             hidden_BLD = block(hidden_BLD, real_BL)
         return hidden_BLD
+
+    def after_blocks(self) -> list[nn.Parameter]:
+        """See `Backbone.after_blocks`."""
+        return []

@@ -5,7 +5,6 @@ a feed-forward layer wider than the model, and a norm before each sublayer.
 """
 
 import math
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -80,7 +79,9 @@ class SelfAttention(nn.Module):
         if self.causal:
             hidden = torch.full((L, L), -math.inf, dtype=query.dtype).triu_(1).expand(B * H, L, L)
         else:
-            shut_BL = torch.zeros(B, L, dtype=query.dtype).masked_fill_(~_visible(real_BL), -math.inf)
+            shut_BL = torch.zeros(B, L, dtype=query.dtype).masked_fill_(
+                ~_visible(real_BL), -math.inf
+            )
             hidden = shut_BL[:, None, None].expand(B, H, L, L).reshape(B * H, L, L)
         with torch.autocast("cpu", enabled=False):
             logit_XLL = torch.baddbmm(
@@ -157,15 +158,18 @@ class SASRec(Backbone):
         L = embedded_BLD.shape[1]
         real_BL = real_positions(length_B, L)
         hidden_BLD: Tensor = self.dropout(embedded_BLD + self.position_table.weight[:L])
-        blocks: Sequence[nn.Module] = self.blocks  # type: ignore[assignment]  # ModuleList iterates
-        for block in blocks:
+        for block in self.residual_blocks:
             hidden_BLD = block(hidden_BLD, real_BL)
         normed_BLD: Tensor = self.norm(hidden_BLD)
         return normed_BLD
 
+    def after_blocks(self) -> list[nn.Parameter]:
+        """See `Backbone.after_blocks`."""
+        return list(self.norm.parameters())
+
 
 def _visible(real_BL: Tensor) -> Tensor:
-    """Keys that may be attended to; the first position always, so that an empty row stays finite."""
+    """Keys that may be attended to; position 0 always, so that an empty row stays finite."""
     visible_BL = real_BL.clone()
     visible_BL[:, 0] = True
     return visible_BL

@@ -1,0 +1,280 @@
+"""`pretrain`: a dataset in, a backbone out."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from recxfer.data.dataset import Dataset
+from recxfer.data.examples import next_item_cases, next_item_training
+from recxfer.data.rows import Rows
+from recxfer.foundation.config import Config, Settings
+from recxfer.foundation.console import Reporter
+from recxfer.foundation.device import (
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    set_threads,
+)
+from recxfer.foundation.errors import DataError
+from recxfer.foundation.rng import Rng
+from recxfer.methods import OBJECTIVES
+from recxfer.methods.contract import Objective, Phase, facts
+from recxfer.methods.task import Task
+from recxfer.models import BACKBONES
+from recxfer.models.backbone import Backbone, BackboneConfig
+from recxfer.training import runs
+from recxfer.training.optim import OptimConfig
+from recxfer.training.session import Session, claim_output, release_output
+from recxfer.training.state import FitState
+from recxfer.training.validation import Validation
+
+
+class PretrainData(Config):
+    """What pretraining reads of a dataset."""
+
+    windows: Literal["all", "last"] = "all"
+    """`all`: a long history is cut into windows and all are learned from. `last`: only the most
+    recent window of each user, as SASRec does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig:
+    """Everything that decides a pretrained run."""
+
+    dataset: Path
+    run: Path
+    objective: str = "next-item"
+    objective_config: Config | None = None
+    backbone: str = "sasrec"
+    backbone_config: BackboneConfig | None = None
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    data: PretrainData = field(default_factory=PretrainData)
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainResult:
+    """What pretraining made."""
+
+    path: Path
+    objective: str
+    backbone: str
+    parameters: int
+    epochs: int
+    """Epochs trained."""
+
+    best_epoch: int
+    """The epoch whose weights were kept."""
+
+    validation: dict[str, float]
+    """Metrics of that epoch."""
+
+    sequences_per_second: float
+    """Whole user histories learned from, per second of training steps (validation not counted)."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of `--json`."""
+        return {
+            "objective": self.objective,
+            "backbone": self.backbone,
+            "parameters": self.parameters,
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "validation": self.validation,
+            "sequences_per_second": round(self.sequences_per_second, 1),
+        }
+
+
+def resolve(
+    dataset: Path,
+    run: Path,
+    *,
+    settings: Settings,
+    objective: str | None = None,
+    backbone: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    **common: Any,
+) -> PretrainConfig:
+    """Settings and flags as one config.
+
+    Args:
+        dataset: a prepared dataset.
+        run: the run to write.
+        settings: file and `--set`.
+        objective: name in OBJECTIVES.
+        backbone: name in BACKBONES.
+        epochs: passes over the data.
+        batch_size: rows of a step.
+        lr: peak learning rate.
+        common: seed, device, precision, threads, overwrite, resume.
+
+    Raises:
+        ConfigError: with all problems at once.
+    """
+    objective = settings.name("objective", objective, "next-item")
+    backbone = settings.name("backbone", backbone, "sasrec")
+    decoded = settings.decode(
+        {
+            "objective": OBJECTIVES.resolve(objective).config_type,
+            "backbone": BACKBONES.resolve(backbone).config_type,
+            "optim": OptimConfig,
+            "data": PretrainData,
+        },
+        {"optim": {"epochs": epochs, "batch_size": batch_size, "lr": lr}},
+    )
+    return PretrainConfig(
+        dataset=dataset,
+        run=run,
+        objective=objective,
+        objective_config=decoded["objective"],
+        backbone=backbone,
+        backbone_config=decoded["backbone"],  # type: ignore[arg-type]  # the table's own type
+        optim=decoded["optim"],  # type: ignore[arg-type]  # decoded as asked
+        data=decoded["data"],  # type: ignore[arg-type]  # decoded as asked
+        **common,
+    )
+
+
+def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
+    """Train a backbone on a dataset and write it as a run."""
+    claim_output(config.run, overwrite=config.overwrite, resume=config.resume)
+    set_threads(config.threads)
+    keep_freed_memory()
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    dataset = Dataset(config.dataset)
+    rng = Rng(config.seed)
+    objective_type = OBJECTIVES.resolve(config.objective)
+    objective: Objective[Any, Any] = objective_type(
+        config.objective_config or objective_type.config_type()
+    )
+    backbone = _build_backbone(config, dataset, objective, rng)
+    model = objective.assemble(backbone, rng).to(device)
+    max_length = backbone.config.max_length
+    rows = next_item_training(dataset, max_length, windows=config.data.windows)
+    objective.count(model, rows)
+    validation = Validation.of(
+        objective, _held_out(dataset, max_length), rng, device, ranks_items=True
+    )
+    header = _header(config, dataset, backbone, objective)
+    session = Session(
+        run=config.run,
+        model=model,
+        learner=objective,
+        phases=[Phase("pretrain", list(model.parameters()))],
+        close=lambda model, phase: None,
+        rows=rows,
+        validation=validation,
+        optim=config.optim,
+        rng=rng,
+        device=device,
+        precision=precision,
+        reporter=reporter,
+        depends_on=header,
+    )
+    started = time.perf_counter()
+    state = session.train(resume=config.resume)
+    best = best_record(state)
+    per_second = histories_per_second(state, rows)
+    runs.write_run(
+        config.run,
+        parts=model.state_dict(),
+        header={**header, "training": {"best_epoch": state.best_epoch, "validation": best}},
+        record={
+            "command": "pretrain",
+            "dataset": runs.relative_path(config.dataset, config.run),
+            "settings": header["settings"],
+            "device": str(device),
+            "precision": str(precision).removeprefix("torch."),
+            "seconds": round(time.perf_counter() - started, 1),
+            "sequences_per_second": round(per_second, 1),
+        },
+        history=state.history,
+        vocabulary=dataset.item_ids,
+        overwrite=config.overwrite,
+    )
+    release_output(config.run)
+    return PretrainResult(
+        path=config.run,
+        objective=config.objective,
+        backbone=config.backbone,
+        parameters=sum(p.numel() for p in model.parameters()),
+        epochs=len(state.history),
+        best_epoch=state.best_epoch,
+        validation=best,
+        sequences_per_second=per_second,
+    )
+
+
+def best_record(state: FitState) -> dict[str, float]:
+    """The validation metrics of the epoch that was kept."""
+    left_out = {"phase", "epoch", "lr", "loss"}
+    for record in reversed(state.history):
+        if record["epoch"] == state.best_epoch and len(record) > len(left_out):
+            return {k: float(v) for k, v in record.items() if k not in left_out}
+    return {}
+
+
+def histories_per_second(state: FitState, rows: Rows) -> float:
+    """Users per second: windows of the same history count as one."""
+    users = rows.user_R.unique().numel()
+    return state.sequences * users / len(rows) / state.seconds if state.seconds else 0.0
+
+
+def _build_backbone(
+    config: PretrainConfig, dataset: Dataset, objective: Objective[Any, Any], rng: Rng
+) -> Backbone:
+    backbone_type = BACKBONES.resolve(config.backbone)
+    rng.seed_all("backbone")
+    backbone: Backbone = backbone_type(
+        config.backbone_config or backbone_type.config_type(),
+        dataset.num_items,
+        causal=objective.causal,
+    )
+    return backbone
+
+
+def _held_out(dataset: Dataset, max_length: int) -> Rows:
+    rows = next_item_cases(dataset, "valid", max_length)
+    if len(rows) == 0:
+        raise DataError(
+            f"{dataset.path} has no validation event with a history before it",
+            hint="prepare a larger dataset, or another --split",
+        )
+    return rows
+
+
+def _header(
+    config: PretrainConfig,
+    dataset: Dataset,
+    backbone: Backbone,
+    objective: Objective[Any, Any],
+) -> dict[str, Any]:
+    return {
+        "format": runs.FORMAT,
+        "kind": "backbone",
+        "objective": {"name": config.objective, "config": facts(objective.config)},
+        "backbone": runs.backbone_facts(backbone),
+        "task": Task("next-item", dataset.num_items).to_json(),
+        "dataset": runs.dataset_facts(dataset),
+        "parent": None,
+        "seed": config.seed,
+        "settings": {
+            "optim": facts(config.optim),
+            "data": facts(config.data),
+            "precision": config.precision,
+            "device": config.device,
+            "threads": torch.get_num_threads(),
+        },
+        "code": runs.code_facts(),
+    }

@@ -1,0 +1,183 @@
+"""Settings: defaults in typed models < `--config run.toml` < `--set key=value` < explicit flags.
+
+A command knows sections (`[objective]`, `[optim]`, ...), each decoded by a model of its own. All
+problems of all sections are reported together, each with where it came from.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recxfer.foundation.errors import ConfigError
+from recxfer.foundation.registry import suggestion
+
+NAME = "name"
+"""The key of a section that chooses a component: `[objective] name = "cloze"`."""
+
+
+class Config(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, a docstring under each field."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """One value that a user gave."""
+
+    section: str | None
+    """None where the user named no section."""
+
+    key: str
+    value: Any
+    origin: str
+    """For messages: the file's name, or `--set`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user set in a file and on the command line, lowest precedence first."""
+
+    given: tuple[_Setting, ...] = field(default=())
+
+    @classmethod
+    def read(cls, file: Path | None = None, assignments: Sequence[str] = ()) -> "Settings":
+        """Read a TOML file and `key=value` or `section.key=value` assignments.
+
+        Raises:
+            ConfigError: the file is missing or no TOML, or an assignment has no `=`.
+        """
+        return cls((*_from_file(file), *(_from_assignment(text) for text in assignments)))
+
+    def name(self, section: str, explicit: str | None, default: str) -> str:
+        """The component that a section chooses: flag, else `section.name`, else the default."""
+        if explicit is not None:
+            return explicit
+        chosen = [s.value for s in self.given if s.section == section and s.key == NAME]
+        return str(chosen[-1]) if chosen else default
+
+    def decode(
+        self,
+        sections: Mapping[str, type[Config]],
+        explicit: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> dict[str, Config]:
+        """One model per section.
+
+        Args:
+            sections: the section names of this command and their models.
+            explicit: values of flags by section and key; None stands for a flag not given.
+
+        Raises:
+            ConfigError: listing every unknown key and every bad value.
+        """
+        problems: list[str] = []
+        values: dict[str, dict[str, Any]] = {name: {} for name in sections}
+        origins: dict[tuple[str, str], str] = {}
+        for setting in self.given:
+            section = _section_of(setting, sections, problems)
+            if section is not None and setting.key != NAME:
+                values[section][setting.key] = setting.value
+                origins[section, setting.key] = setting.origin
+        for section, flags in (explicit or {}).items():
+            for key, value in flags.items():
+                if value is not None:
+                    values[section][key] = value
+                    origins[section, key] = f"--{key.replace('_', '-')}"
+        decoded: dict[str, Config] = {}
+        for section, model in sections.items():
+            try:
+                decoded[section] = model.model_validate(values[section])
+            except ValidationError as error:
+                problems += _problems(error, section, model, origins)
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return decoded
+
+
+def _from_file(file: Path | None) -> Iterator[_Setting]:
+    if file is None:
+        return
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"--config {file}: there is no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {file}: not valid TOML: {error}") from error
+    for section, table in tables.items():
+        if isinstance(table, dict):
+            yield from (_Setting(section, key, value, file.name) for key, value in table.items())
+        else:
+            yield _Setting(None, section, table, file.name)
+
+
+def _from_assignment(text: str) -> _Setting:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {text}: expected key=value, for example optim.lr=3e-4")
+    section, dot, key = name.strip().partition(".")
+    return _Setting(
+        section if dot else None, key if dot else section, _toml_value(value.strip()), "--set"
+    )
+
+
+def _toml_value(text: str) -> Any:
+    """A TOML value where the text is one (numbers, booleans, lists), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _section_of(
+    setting: _Setting, sections: Mapping[str, type[Config]], problems: list[str]
+) -> str | None:
+    """The section a setting belongs to; None, with a problem noted, where there is none."""
+    if setting.section is not None:
+        if setting.section in sections:
+            return setting.section
+        hint = suggestion(setting.section, list(sections))
+        problems.append(
+            f"{setting.section}.{setting.key} ({setting.origin}): unknown section; there are "
+            f"{', '.join(sections)}{_and(hint)}"
+        )
+        return None
+    owners = [name for name, model in sections.items() if setting.key in model.model_fields]
+    if len(owners) == 1:
+        return owners[0]
+    if owners:
+        choices = " or ".join(f"{owner}.{setting.key}" for owner in owners)
+        problems.append(f"{setting.key} ({setting.origin}): ambiguous; write {choices}")
+        return None
+    known = [key for model in sections.values() for key in model.model_fields]
+    hint = suggestion(setting.key, known)
+    problems.append(f"{setting.key} ({setting.origin}): unknown key{_and(hint)}")
+    return None
+
+
+def _problems(
+    error: ValidationError,
+    section: str,
+    model: type[Config],
+    origins: Mapping[tuple[str, str], str],
+) -> Iterator[str]:
+    fields = list(model.model_fields)
+    for detail in error.errors():
+        key = str(detail["loc"][0]) if detail["loc"] else ""
+        origin = origins.get((section, key))
+        where = f"{section}.{key}" if key else section
+        where += f" ({origin})" if origin else ""
+        if detail["type"] == "extra_forbidden":
+            there = f"there are {', '.join(fields)}" if fields else "there are none"
+            yield f"{where}: unknown key; {there}{_and(suggestion(key, fields))}"
+        else:
+            yield f"{where}: {detail['msg']}, found {detail['input']!r}"
+
+
+def _and(hint: str | None) -> str:
+    return f"; {hint}" if hint else ""

@@ -1,0 +1,74 @@
+"""Method `peterrec`: a frozen backbone, small grafted patches, and a token and a head per task.
+
+Yuan, He, Karatzoglou and Zhang, Parameter-Efficient Transfer from Sequential Behaviors for User
+Modeling and Recommendation (SIGIR 2020, arXiv 2001.04253), sections 3.2 and 3.3.
+
+Where we differ from the release: the task token is a trainable vector of its own (there it is the
+frozen embedding of item 0), patches start at exactly zero, and parallel patches have no identity
+skip of their own. Step 0 therefore equals the pretrained network.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, final
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from recxfer.data.rows import Batch
+from recxfer.foundation.config import Config
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import Base, Needs, Phase
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    SupervisedMethod,
+    task_parameters,
+    user_model,
+)
+from recxfer.methods.task import Task
+from recxfer.models.patches import Insertion, PatchedSublayer, graft
+from recxfer.models.user_model import UserModel
+
+
+class PeterRecConfig(SupervisedConfig):
+    """Settings of `peterrec`."""
+
+    insertion: Insertion = "serial"
+    """`serial`: behind a sublayer, with an identity skip. `parallel`: beside it."""
+
+    per_block: Literal[1, 2] = 2
+    """Patches in a block: behind both sublayers, or behind the second alone."""
+
+    bottleneck: int | None = Field(default=None, ge=1)
+    """Width of a patch; by default an eighth of the backbone's width, and at least 1."""
+
+    train_norms: bool = True
+    """Also train the second norm of each block (the release's choice)."""
+
+
+@final
+class PeterRec(SupervisedMethod[PeterRecConfig]):
+    """Train patches, tokens, head and second norms; everything else keeps its bits."""
+
+    config_type: ClassVar[type[Config]] = PeterRecConfig
+    needs: ClassVar[Needs] = Needs()
+
+    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
+        """See `Method.assemble`."""
+        bottleneck = self.config.bottleneck or max(1, base.backbone.width // 8)
+        rng.seed_all("patches")
+        graft(base.backbone, bottleneck, self.config.insertion, self.config.per_block)
+        return user_model(base, task, self.config.readout, rng)
+
+    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
+        """See `Method.phases`."""
+        owners: list[nn.Module] = [
+            module.patch for module in model.modules() if isinstance(module, PatchedSublayer)
+        ]
+        if self.config.train_norms:
+            owners += [block.norm2 for block in model.backbone.residual_blocks]
+        trainable = [parameter for owner in owners for parameter in owner.parameters()]
+        return [Phase("patches", trainable + task_parameters(model, task))]
+
+    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
+        """See `Method.frozen_vectors`: the lowest patch is in the first block."""
+        return None

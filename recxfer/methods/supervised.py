@@ -1,0 +1,100 @@
+"""What all methods share that train a user model on examples: loss, vectors and output layer."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import Base, Method, Phase
+from recxfer.methods.next_item import next_item_loss
+from recxfer.methods.task import Task
+from recxfer.models.heads import LinearHead
+from recxfer.models.item_loss import ItemLoss, ItemLossConfig
+from recxfer.models.losses import softmax_loss
+from recxfer.models.output import Output
+from recxfer.models.user_model import Readout, UserModel
+
+
+class SupervisedConfig(ItemLossConfig):
+    """Settings of every method that trains a user model; losses concern item outputs alone."""
+
+    readout: Readout = "token"
+    """`token`: trainable task tokens (PeterRec); `last`: the last event; `mean`: all events.
+    The `next-item` task always reads the last event."""
+
+
+SupervisedT = TypeVar("SupervisedT", bound=SupervisedConfig)
+
+
+class SupervisedMethod(Method[SupervisedT, UserModel]):
+    """A method that differs from its neighbours in surgery and in what trains, not in its loss.
+
+    What a subclass answers: `assemble` and `phases`. Nothing here is overridden.
+    """
+
+    def __init__(self, config: SupervisedT) -> None:
+        super().__init__(config)
+        self._item_loss: ItemLoss | None = None
+
+    @abstractmethod
+    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
+        """See `Method.assemble`."""
+
+    @abstractmethod
+    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
+        """See `Method.phases`."""
+
+    def count(self, model: UserModel, rows: Rows) -> None:
+        """See `Method.count`: how often items occur, for drawing negatives."""
+        num_outputs = model.output().weight_VD.shape[0]
+        self._item_loss = ItemLoss.of_rows(self.config, rows, num_outputs)
+
+    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Method.loss`: of every position, of a target item, or of a class."""
+        assert self._item_loss is not None, "count() comes before loss()"
+        if batch.target_B is None:
+            return next_item_loss(model, self._item_loss, batch, rng)
+        user_BD, output = self.represent(model, batch), model.output()
+        if model.classifies:
+            return softmax_loss(user_BD, output.weight_VD, batch.target_B, output.bias_V)
+        return self._item_loss(user_BD, output, batch.target_B, rng.generator("negatives"))
+
+    def represent(self, model: UserModel, batch: Batch) -> Tensor:
+        """See `Method.represent`."""
+        if batch.cached_BD is not None:
+            return batch.cached_BD
+        return model.user_vectors(batch.item_BL, batch.length_B)
+
+    def output(self, model: UserModel) -> Output:
+        """See `Method.output`."""
+        return model.output()
+
+    def close(self, model: UserModel, phase: Phase) -> None:
+        """See `Method.close`: nothing happens between phases."""
+
+
+def user_model(base: Base, task: Task, readout: Readout, rng: Rng) -> UserModel:
+    """A user model for the task on the base's backbone, which is used in place.
+
+    `next-item` keeps the pretraining head where the items are the same, and gets a fresh item
+    table, tied as input and output, where they are not. Other tasks get a fresh head.
+    """
+    rng.seed_all("head")
+    if task.kind != "next-item":
+        head = LinearHead(base.backbone.width, task.num_outputs, bias=not task.ranks_items)
+        return UserModel(base.backbone, head, readout, classifies=not task.ranks_items)
+    if task.same_vocabulary:
+        return UserModel(base.backbone, base.head, "last", classifies=False)
+    base.backbone.new_vocabulary(task.num_outputs)
+    return UserModel(base.backbone, None, "last", classifies=False)
+
+
+def task_parameters(model: UserModel, task: Task) -> list[nn.Parameter]:
+    """What no pretraining has seen, and every method therefore trains: tokens, head, new items."""
+    own = list(model.tokens.parameters())
+    if model.head is not None:
+        own += model.head.parameters()
+    return own if task.same_vocabulary else [*own, model.backbone.item_table.weight]

@@ -1,0 +1,214 @@
+"""The one training loop. It knows batches, a loss and a validation; never a method's name."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from recxfer.data.batches import evaluation_batches, training_batches
+from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.console import Reporter, Tracker
+from recxfer.foundation.errors import DivergedError
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import Phase
+from recxfer.training.optim import OptimConfig, build_optimiser, learning_rate
+from recxfer.training.state import FitState, SavedState
+
+SAVE_SECONDS = 300.0
+"""Within an epoch, the state is saved this often; it is always saved between epochs."""
+
+CHECK_STEPS = 50
+"""Steps between two looks at whether the loss is finite; each look waits for the device."""
+
+Validate = Callable[[nn.Module], dict[str, float]]
+Save = Callable[[FitState, nn.Module, torch.optim.Optimizer], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What stays the same over all phases of a run."""
+
+    rows: Rows
+    loss: Callable[[nn.Module, Batch, Rng], Tensor]
+    validate: Validate
+    """Validation metrics of the model as it is."""
+
+    metric: str
+    """The metric, higher is better, that chooses the best epoch."""
+
+    optim: OptimConfig
+    rng: Rng
+    device: torch.device
+    precision: torch.dtype
+    reporter: Reporter
+    save: Save
+    stop: Callable[[], bool]
+    """Whether the user asked to stop; the state is then saved and KeyboardInterrupt raised."""
+
+
+def fit(
+    model: nn.Module, phase: Phase, training: Training, state: FitState, saved: SavedState | None
+) -> None:
+    """Train one phase to its end and leave the model with its best epoch's weights.
+
+    Args:
+        model: on the device.
+        phase: what trains.
+        training: everything else.
+        state: the position, updated in place.
+        saved: the resume file this phase goes on from, or None.
+
+    Raises:
+        DivergedError: the loss left the finite numbers.
+    """
+    optim = training.optim
+    epochs = max(1, round(optim.epochs * phase.epochs_share))
+    freeze_all_but(model, phase.trainable)
+    optimiser = build_optimiser(model, phase.trainable, optim)
+    if saved is not None:
+        model.load_state_dict(saved.model)
+        saved.restore_optimiser(optimiser)
+    with training.reporter.track(f"{phase.name}", epochs, "epochs") as epochs_done:
+        epochs_done.advance(state.epoch)
+        while state.epoch < epochs and not _out_of_patience(state, optim):
+            _train_epoch(model, phase, training, state, optimiser, epochs)
+            state.epoch, state.step = state.epoch + 1, 0
+            if state.epoch % optim.validate_every == 0 or state.epoch == epochs:
+                _validate(model, phase, training, state)
+            epochs_done.advance(1, **_shown(state, training.metric))
+            training.save(state, model, optimiser)
+    model.load_state_dict(state.best, strict=False)
+
+
+def freeze_all_but(model: nn.Module, trainable: Sequence[nn.Parameter]) -> None:
+    """Only these parameters take gradients: the rest keeps neither gradients nor activations."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for parameter in trainable:
+        parameter.requires_grad_(True)
+
+
+def cache_vectors(
+    model: nn.Module,
+    rows: Rows,
+    compute: Callable[[nn.Module, Batch], Tensor | None],
+    device: torch.device,
+) -> Rows:
+    """Rows with the vectors of a frozen encoder, computed once; the same rows where there are none.
+
+    Always in float32: what is computed once may as well be exact.
+    """
+    cached_RD: Tensor | None = None
+    model.eval()
+    with torch.inference_mode():
+        for row_B in evaluation_batches(rows):
+            vector_BD = compute(model, rows.batch(row_B).to(device))
+            if vector_BD is None:
+                return rows
+            if cached_RD is None:
+                cached_RD = torch.empty(len(rows), vector_BD.shape[1])
+            cached_RD[row_B] = vector_BD.float().cpu()
+    return replace(rows, cached_RD=cached_RD)
+
+
+def _train_epoch(
+    model: nn.Module,
+    phase: Phase,
+    training: Training,
+    state: FitState,
+    optimiser: torch.optim.Optimizer,
+    epochs: int,
+) -> None:
+    optim, rng = training.optim, training.rng
+    order = rng.generator("order", state.phase, state.epoch)
+    batches = training_batches(training.rows.length_R, optim.batch_size, order)
+    if state.step == 0:
+        state.loss_sum = 0.0
+    model.train()
+    started = last_save = time.perf_counter()
+    pending: list[Tensor] = []
+    description = f"{phase.name} epoch {state.epoch + 1}"
+    with training.reporter.track(description, len(training.rows), "rows") as tracker:
+        for step in range(state.step, len(batches)):
+            stream = Rng(rng.derive("step", state.phase, state.epoch, step))
+            stream.seed_all("dropout")
+            rate = learning_rate(optim, (state.epoch + (step + 1) / len(batches)) / epochs)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            batch = training.rows.batch(batches[step]).to(training.device)
+            with autocast(training.device, training.precision):
+                loss = training.loss(model, batch, stream)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            if optim.clip:
+                nn.utils.clip_grad_norm_(phase.trainable, optim.clip)
+            optimiser.step()
+            pending.append(loss.detach())
+            state.step = step + 1
+            state.sequences += batches[step].numel()
+            tracker.advance(batches[step].numel())
+            stop = training.stop()
+            if stop or len(pending) == CHECK_STEPS or state.step == len(batches):
+                _settle(state, pending, phase, tracker)
+                if stop or time.perf_counter() - last_save > SAVE_SECONDS:
+                    training.save(state, model, optimiser)
+                    last_save = time.perf_counter()
+            if stop:
+                raise KeyboardInterrupt
+    state.seconds += time.perf_counter() - started
+    state.history.append(
+        {
+            "phase": phase.name,
+            "epoch": state.epoch + 1,
+            "lr": rate,
+            "loss": state.loss_sum / max(len(batches), 1),
+        }
+    )
+
+
+def _settle(state: FitState, pending: list[Tensor], phase: Phase, tracker: Tracker) -> None:
+    """Bring the losses of the last steps to the CPU and look at them."""
+    values = torch.stack(pending).double().tolist()
+    pending.clear()
+    state.loss_sum += sum(values)
+    if not math.isfinite(state.loss_sum):
+        raise DivergedError(
+            f"the loss is not finite in phase {phase.name}, epoch {state.epoch + 1}, "
+            f"by step {state.step}",
+            hint="lower --lr, keep --set optim.clip=1, or use --precision fp32",
+        )
+    tracker.advance(0, loss=values[-1])
+
+
+def _validate(model: nn.Module, phase: Phase, training: Training, state: FitState) -> None:
+    model.eval()
+    with torch.inference_mode(), autocast(training.device, training.precision):
+        metrics = training.validate(model)
+    state.history[-1].update(metrics)
+    value = metrics[training.metric]
+    if state.best_value is None or value > state.best_value:
+        state.best_value, state.best_epoch = value, state.epoch
+        moving = {id(parameter) for parameter in phase.trainable}
+        state.best = {
+            name: tensor.detach().clone()
+            for name, tensor in model.state_dict(keep_vars=True).items()
+            if id(tensor) in moving
+        }
+
+
+def _out_of_patience(state: FitState, optim: OptimConfig) -> bool:
+    waited = (state.epoch - state.best_epoch) // optim.validate_every
+    return bool(optim.patience) and state.best_value is not None and waited >= optim.patience
+
+
+def _shown(state: FitState, metric: str) -> dict[str, float]:
+    record = state.history[-1]
+    return {name: float(record[name]) for name in ("loss", metric) if name in record}
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Matrix products in `precision`; parameters and sums stay float32."""
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)

@@ -1,0 +1,141 @@
+"""One training from start to end: a place for its state, resume, phases, and a polite Ctrl-C."""
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from recxfer.data.rows import Rows
+from recxfer.foundation.console import Reporter
+from recxfer.foundation.errors import UsageError
+from recxfer.foundation.files import canonical_json, refuse_existing, sha256_of_text
+from recxfer.foundation.names import RESUME
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import Learner, Phase
+from recxfer.training.loop import Training, fit
+from recxfer.training.optim import OptimConfig
+from recxfer.training.state import FitState, load_state, save_state
+from recxfer.training.validation import Validation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Everything a training is made of."""
+
+    run: Path
+    """Where the finished run will lie; the state lies beside it until then."""
+
+    model: nn.Module
+    learner: Learner
+    phases: Sequence[Phase]
+    close: Callable[[nn.Module, Phase], None]
+    """Called when a phase is done."""
+
+    rows: Rows
+    validation: Validation
+    optim: OptimConfig
+    rng: Rng
+    device: torch.device
+    precision: torch.dtype
+    reporter: Reporter
+    depends_on: dict[str, Any]
+    """JSON facts that a resumed run must share with the interrupted one."""
+
+    @property
+    def partial(self) -> Path:
+        """The directory of the state of an unfinished run."""
+        return partial_directory(self.run)
+
+    def train(self, *, resume: bool) -> FitState:
+        """Run all phases; on Ctrl-C save, then raise KeyboardInterrupt.
+
+        Args:
+            resume: go on from a saved state if there is one.
+        """
+        identity = sha256_of_text(canonical_json(self.depends_on))
+        path = self.partial / RESUME
+        saved = load_state(path, identity) if resume and path.exists() else None
+        state = saved.state if saved else FitState()
+
+        def save(state: FitState, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+            save_state(path, identity, state, model, optimiser)
+
+        with stop_on_interrupt() as stop:
+            training = Training(
+                rows=self.rows,
+                loss=self.learner.loss,
+                validate=self.validation,
+                metric=self.validation.metric,
+                optim=self.optim,
+                rng=self.rng,
+                device=self.device,
+                precision=self.precision,
+                reporter=self.reporter,
+                save=save,
+                stop=stop,
+            )
+            for index, phase in enumerate(self.phases):
+                if index < state.phase:
+                    continue
+                fit(self.model, phase, training, state, saved)
+                self.close(self.model, phase)
+                saved = None
+                state.phase, state.epoch, state.step = index + 1, 0, 0
+                if index + 1 < len(self.phases):
+                    state.best_value, state.best_epoch, state.best = None, 0, {}
+        return state
+
+
+def partial_directory(run: Path) -> Path:
+    """Where the state of an unfinished run lies: beside the run."""
+    return run.with_name(f"{run.name}.partial")
+
+
+def claim_output(run: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse an output that is taken, or an unfinished run that nobody said what to do with."""
+    refuse_existing(run, overwrite=overwrite)
+    partial = partial_directory(run)
+    if partial.exists() and not resume:
+        if not overwrite:
+            raise UsageError(
+                f"{partial} holds an unfinished run",
+                hint="go on with --resume, or start anew with --overwrite",
+            )
+        shutil.rmtree(partial)
+
+
+def release_output(run: Path) -> None:
+    """Remove the state of a run that is finished."""
+    shutil.rmtree(partial_directory(run), ignore_errors=True)
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a question: was Ctrl-C pressed? A second Ctrl-C stops at once.
+
+    Outside the main thread signals cannot be caught, and the answer stays no.
+    """
+    pressed = False
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

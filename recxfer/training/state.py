@@ -1,0 +1,104 @@
+"""Where a training is: everything needed to stop and go on as if nothing had happened."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from recxfer.foundation import tensors
+from recxfer.foundation.errors import CheckpointError
+
+Record = dict[str, float | int | str]
+"""One line of the training history."""
+
+
+@dataclass(slots=True)
+class FitState:
+    """The progress of a run. Random streams need no state: they are functions of the position."""
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    """Batches of the current epoch that are done."""
+
+    loss_sum: float = 0.0
+    """Sum of the batch losses of the current epoch."""
+
+    best_epoch: int = 0
+    best_value: float | None = None
+    history: list[Record] = field(default_factory=list)
+    """One record per epoch of every phase."""
+
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """Trainable tensors of the best epoch of the current phase."""
+
+    sequences: int = 0
+    """Rows trained on by this process, for the rate."""
+
+    seconds: float = 0.0
+    """Time spent in training steps by this process."""
+
+
+_SCALARS = ("phase", "epoch", "step", "loss_sum", "best_epoch", "best_value", "history")
+
+
+def save_state(
+    path: Path,
+    identity: str,
+    state: FitState,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    """Write all of it as one safetensors file, atomically.
+
+    Args:
+        path: the resume file.
+        identity: hash of everything the run depends on; a resume must match it.
+        state: the position.
+        model: as it is now.
+        optimiser: as it is now.
+    """
+    parts: dict[str, Tensor] = {f"model.{n}": t for n, t in model.state_dict().items()}
+    parts |= {f"best.{n}": t for n, t in state.best.items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        parts |= {f"optimiser.{index}.{key}": value for key, value in values.items()}
+    tensors.save(path, parts, {"identity": identity, **{n: getattr(state, n) for n in _SCALARS}})
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """A resume file, read."""
+
+    state: FitState
+    model: dict[str, Tensor]
+    optimiser: dict[int, dict[str, Tensor]]
+
+    def restore_optimiser(self, optimiser: torch.optim.Optimizer) -> None:
+        """Give a freshly built optimiser its moments back."""
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": self.optimiser, "param_groups": groups})
+
+
+def load_state(path: Path, identity: str) -> SavedState:
+    """Read a resume file.
+
+    Raises:
+        CheckpointError: it belongs to a run with other settings, data or base.
+    """
+    parts, header = tensors.load(path)
+    if header["identity"] != identity:
+        raise CheckpointError(
+            f"{path} belongs to a run with other settings, data or base",
+            hint="repeat the settings of the interrupted command, or start anew with --overwrite",
+        )
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
+    for name, value in parts.items():
+        group, _, rest = name.partition(".")
+        groups[group][rest] = value
+    optimiser: dict[int, dict[str, Tensor]] = {}
+    for name, value in groups["optimiser"].items():
+        index, _, key = name.partition(".")
+        optimiser.setdefault(int(index), {})[key] = value
+    state = FitState(**{name: header[name] for name in _SCALARS}, best=groups["best"])
+    return SavedState(state, groups["model"], optimiser)

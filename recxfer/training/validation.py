@@ -1,0 +1,78 @@
+"""Validation during training: one metric, computed alike for every objective and method."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recxfer.data.batches import evaluation_batches
+from recxfer.data.rows import Rows
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import Learner
+from recxfer.training.ranking import rank
+
+MAX_ROWS = 10_000
+"""Validation rows, at most; larger parts are sampled once per run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """A fixed set of held-out rows and what is measured on them."""
+
+    learner: Learner
+    rows: Rows
+    ranks_items: bool
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls, learner: Learner, rows: Rows, rng: Rng, device: torch.device, *, ranks_items: bool
+    ) -> "Validation":
+        """Take at most MAX_ROWS of the rows."""
+        if len(rows) > MAX_ROWS:
+            sample = torch.randperm(len(rows), generator=rng.generator("validation"))[:MAX_ROWS]
+            rows = rows.take(sample.sort().values)
+        return cls(learner, rows, ranks_items, device)
+
+    @property
+    def metric(self) -> str:
+        """What chooses the best epoch, higher is better.
+
+        NDCG@10 over all items; for classes the mean log-likelihood of the true class, because
+        accuracy on a few hundred people moves in steps too coarse to choose by.
+        """
+        return "NDCG@10" if self.ranks_items else "log_likelihood"
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Measure the model as it is."""
+        return self._ranking(model) if self.ranks_items else self._classes(model)
+
+    def _ranking(self, model: nn.Module) -> dict[str, float]:
+        ranking = rank(
+            self.learner, model, self.rows, device=self.device, reporter=SilentReporter()
+        )
+        hit_R = (ranking.rank_R <= 10).double()
+        gain_R = hit_R / torch.log2(ranking.rank_R.double() + 1)
+        return {"HR@10": float(hit_R.mean()), "NDCG@10": float(gain_R.mean())}
+
+    def _classes(self, model: nn.Module) -> dict[str, float]:
+        score_RC = class_scores(self.learner, model, self.rows, self.device)
+        assert self.rows.target_R is not None
+        right_R = score_RC.argmax(1) == self.rows.target_R
+        return {
+            "accuracy": float(right_R.double().mean()),
+            "log_likelihood": -float(F.cross_entropy(score_RC, self.rows.target_R)),
+        }
+
+
+def class_scores(learner: Learner, model: nn.Module, rows: Rows, device: torch.device) -> Tensor:
+    """Scores of every class for every row, float32 on the CPU (R, C)."""
+    output = learner.output(model)
+    score_RC = torch.empty(len(rows), output.weight_VD.shape[0])
+    with torch.inference_mode():
+        for row_B in evaluation_batches(rows):
+            user_BD = learner.represent(model, rows.batch(row_B).to(device))
+            score_RC[row_B] = output.scores(user_BD).cpu()
+    return score_RC
