@@ -1,16 +1,23 @@
 """`prepare`: raw logs in, a dataset directory out."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recxfer.data.links import read_neighbours
 from recxfer.data.preparation import Prepared, Recipe, Surroundings, prepare_tables
 from recxfer.data.sources import SOURCES
+from recxfer.data.sources.columns import parse_columns
+from recxfer.data.sources.files import read_items, read_path, read_users
 from recxfer.data.sources.raw import RawSource
+from recxfer.data.sources.synthetic import SyntheticConfig, generate
+from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
+from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_directory
+
+SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +33,11 @@ class PrepareConfig:
     recipe: Recipe = field(default_factory=Recipe)
     """Filters and split."""
 
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    """The generated world, where the source is one."""
+
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Which column of a raw file is user, item, time, event or weight."""
+    """Which column of a raw file is user, item, time, event, weight, text or image."""
 
     items: Path | None = None
     """Item table: item id, text, image."""
@@ -74,8 +84,65 @@ class PrepareResult:
         }
 
 
+def resolve(
+    source: str,
+    output: Path,
+    *,
+    settings: Settings,
+    columns: str | None = None,
+    items: Path | None = None,
+    users: Path | None = None,
+    images: Path | None = None,
+    where: str | None = None,
+    min_user_events: int | None = None,
+    min_item_events: int | None = None,
+    split: str | None = None,
+    links: Sequence[Path] = (),
+    exclude_users: Sequence[Path] = (),
+    exclude_items: Sequence[Path] = (),
+    seed: int = 0,
+    overwrite: bool = False,
+) -> PrepareConfig:
+    """Flags and settings (sections `prepare` and, for that source, `synthetic`) as one config.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+        UsageError: `columns` cannot be read.
+    """
+    sections: dict[str, type[Config]] = {"prepare": Recipe}
+    if source == SYNTHETIC:
+        sections[SYNTHETIC] = SyntheticConfig
+    flags = {
+        "where": where,
+        "min_user_events": min_user_events,
+        "min_item_events": min_item_events,
+        "split": split,
+    }
+    decoded = settings.decode(sections, {"prepare": flags})
+    return PrepareConfig(
+        source=source,
+        output=output,
+        recipe=cast(Recipe, decoded["prepare"]),
+        synthetic=cast(SyntheticConfig, decoded.get(SYNTHETIC, SyntheticConfig())),
+        columns=parse_columns(columns),
+        items=items,
+        users=users,
+        images=images,
+        links=tuple(links),
+        exclude_users=tuple(exclude_users),
+        exclude_items=tuple(exclude_items),
+        seed=seed,
+        overwrite=overwrite,
+    )
+
+
 def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
-    """Make the dataset; nothing is left at the output unless all went well."""
+    """Make the dataset; nothing is left at the output unless all went well.
+
+    Raises:
+        UsageError: the output exists, or the options do not fit the source.
+        DataError: a source or another dataset is missing or damaged, or too little is left.
+    """
     refuse_existing(config.output, overwrite=config.overwrite)
     surroundings = Surroundings(
         links=read_neighbours(config.links),
@@ -83,21 +150,45 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         exclude_items=config.exclude_items,
         images=config.images,
     )
+    settings: dict[str, Any] = {"columns": dict(config.columns)}
+    if config.source == SYNTHETIC:
+        settings |= config.synthetic.model_dump(mode="json")
     with replaced_directory(config.output, overwrite=config.overwrite) as directory:
         prepared = prepare_tables(
             _read(config, directory),
             config.recipe,
             surroundings,
-            settings={"columns": dict(config.columns)},
+            settings=settings,
             seed=config.seed,
             directory=directory,
             output=config.output,
         )
     for column, reason in prepared.refused_labels.items():
         reporter.warn(f"column {column!r} of the user table is no label: {reason}")
+    for name, count in prepared.without.items():
+        if count:
+            reporter.warn(f"{count:,} of {prepared.info.items:,} items have no {name}")
     return PrepareResult(config.output, prepared)
 
 
 def _read(config: PrepareConfig, directory: Path) -> RawSource:
-    source: RawSource = SOURCES.resolve(config.source)()
-    return source
+    raw = _read_events(config, directory)
+    if config.items is not None:
+        raw = replace(raw, items=read_items(config.items, config.columns))
+    if config.users is not None:
+        raw = replace(raw, users=read_users(config.users, config.columns))
+    return raw
+
+
+def _read_events(config: PrepareConfig, directory: Path) -> RawSource:
+    if config.source not in SOURCES:
+        return read_path(config.source, config.columns)
+    if config.columns and config.items is None and config.users is None:
+        raise UsageError(
+            f"--columns is for files; the columns of {config.source} are known",
+            hint="leave it out",
+        )
+    if config.source == SYNTHETIC:
+        return generate(config.synthetic, config.seed, directory)
+    raw: RawSource = SOURCES.resolve(config.source)()
+    return raw

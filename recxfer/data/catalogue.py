@@ -10,7 +10,7 @@ from recxfer.data.ids import id_text
 from recxfer.data.labels import label_columns
 from recxfer.data.streams import collect
 from recxfer.foundation.errors import DataError
-from recxfer.foundation.names import IMAGE, ITEM, ITEM_ID, NUM_EVENTS, TEXT, USER_ID
+from recxfer.foundation.names import IMAGE, ITEM_ID, TEXT, USER_ID
 
 _ROW: Final = "row"
 _IMAGE_ENDINGS: Final = {".jpg", ".jpeg", ".png", ".webp"}

@@ -16,6 +16,7 @@ from recxfer.data.split import split_events
 from recxfer.data.tables import write_parts
 from recxfer.foundation.names import EVENT, ITEM, SPLIT, SPLITS, TIMESTAMP, USER, WEIGHT
 
+_INT64_MAX: Final = 2**63 - 1
 _COLUMNS: Final = (USER, ITEM, TIMESTAMP, EVENT, WEIGHT, SPLIT)
 
 
@@ -58,8 +59,12 @@ class Tally:
     by_split: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     ties: int = 0
     """Events at the same time as the event before, of the same user."""
-    first_time: int | None = None
-    last_time: int | None = None
+
+    first_time: int = _INT64_MAX
+    """Of all events."""
+
+    last_time: int = -_INT64_MAX
+    """Likewise."""
 
     def add(self, events: pl.DataFrame) -> None:
         """Count a part that holds whole users."""
@@ -70,10 +75,8 @@ class Tally:
         )
         self.ties += events.select(same.sum()).item()
         times = events[TIMESTAMP]
-        first, last = times.min(), times.max()
-        assert isinstance(first, int) and isinstance(last, int)
-        self.first_time = first if self.first_time is None else min(self.first_time, first)
-        self.last_time = last if self.last_time is None else max(self.last_time, last)
+        self.first_time = min(self.first_time, int(times.to_numpy().min()))
+        self.last_time = max(self.last_time, int(times.to_numpy().max()))
 
 
 def event_times(intake: Intake, index: Index) -> NDArray[np.int64]:

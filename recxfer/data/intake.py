@@ -15,7 +15,7 @@ import polars as pl
 from recxfer.data.ids import id_text, sorted_by_id
 from recxfer.data.sources.raw import RawSource
 from recxfer.data.streams import collect, stream_errors
-from recxfer.data.times import ticks_per_second, time_column
+from recxfer.data.times import TimeColumn, ticks_per_second, time_column
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import (
     EVENT,
@@ -92,7 +92,7 @@ def take_in(raw: RawSource, where: str | None, directory: Path) -> Intake:
         ],
         raw.name,
     )
-    dropped = {reason: count for reason, count in sorted(reasons.drop_nulls().iter_rows())}
+    dropped: dict[str, int] = dict(sorted(reasons.drop_nulls().iter_rows()))
     _refuse_unreadable(facts, raw.name)
     refuse_empty(users.height, dropped)
     names = kept.collect_schema().names()
@@ -127,29 +127,48 @@ def refuse_empty(events: int, dropped: dict[str, int]) -> None:
 
 def _normalised(raw: RawSource, where: str | None) -> tuple[pl.LazyFrame, int | None]:
     """Rows with text ids, whole-number times, and the reason a row is dropped (null: kept)."""
-    frame = raw.interactions
+    frame, time = _with_numbers(raw.interactions)
     schema = frame.collect_schema()
     columns = {USER_ID: id_text(USER_ID, schema), ITEM_ID: id_text(ITEM_ID, schema)}
-    reason = pl.when(columns[USER_ID].is_null()).then(pl.lit(NO_USER))
-    reason = reason.when(columns[ITEM_ID].is_null()).then(pl.lit(NO_ITEM))
-    unreadable = pl.lit(None, dtype=pl.String)
-    per_second = None
-    if TIMESTAMP in schema:
-        time = time_column(TIMESTAMP, frame)
-        per_second = time.per_second
+    reasons = [_if(columns[USER_ID].is_null(), NO_USER), _if(columns[ITEM_ID].is_null(), NO_ITEM)]
+    if time is not None:
         columns[TIMESTAMP] = time.ticks
-        reason = reason.when(pl.col(TIMESTAMP).is_null()).then(pl.lit(NO_TIME))
-        unreadable = _unreadable(TIMESTAMP, time.ticks)
+        missing = pl.col(TIMESTAMP).is_null() & pl.col(_UNREADABLE).is_null()
+        reasons.append(_if(missing, NO_TIME))
     if where is not None:
-        matches = _condition(where, schema).fill_null(value=False)
-        reason = reason.when(~matches).then(pl.lit(WHERE))
+        reasons.append(_if(~_condition(where, schema).fill_null(value=False), WHERE))
     if EVENT in schema:
         columns[EVENT] = pl.col(EVENT).cast(pl.String)
     if WEIGHT in schema:
-        columns[WEIGHT] = pl.col(WEIGHT).cast(pl.Float32, strict=False)
-        unreadable = pl.coalesce(unreadable, _unreadable(WEIGHT, columns[WEIGHT]))
-    columns |= {_REASON: reason.otherwise(None), _UNREADABLE: unreadable}
-    return frame.select(**columns).with_row_index(_ROW), per_second
+        columns[WEIGHT] = pl.col(WEIGHT)
+    columns |= {_REASON: pl.coalesce(reasons), _UNREADABLE: pl.col(_UNREADABLE)}
+    return frame.select(**columns).with_row_index(_ROW), time.per_second if time else None
+
+
+def _with_numbers(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, TimeColumn | None]:
+    """Times (where they are plain numbers) and weights as numbers, so that `where` compares them.
+
+    The column `unreadable` holds what could not be converted. Returned beside the frame: how its
+    times are read from here on.
+    """
+    schema = frame.collect_schema()
+    numbers: dict[str, pl.Expr] = {}
+    unreadable = [pl.lit(None, dtype=pl.String)]
+    time = None
+    if TIMESTAMP in schema:
+        time = time_column(TIMESTAMP, frame)
+        unreadable.append(_unreadable(TIMESTAMP, time.ticks))
+        if time.per_second is None:
+            numbers[TIMESTAMP] = time.ticks
+            time = TimeColumn(pl.col(TIMESTAMP), None)
+    if WEIGHT in schema:
+        numbers[WEIGHT] = pl.col(WEIGHT).cast(pl.Float32, strict=False)
+        unreadable.append(_unreadable(WEIGHT, numbers[WEIGHT]))
+    return frame.with_columns(**numbers, **{_UNREADABLE: pl.coalesce(unreadable)}), time
+
+
+def _if(condition: pl.Expr, reason: str) -> pl.Expr:
+    return pl.when(condition).then(pl.lit(reason))
 
 
 def _condition(where: str, schema: pl.Schema) -> pl.Expr:
@@ -168,7 +187,7 @@ def _condition(where: str, schema: pl.Schema) -> pl.Expr:
                 hint=suggestion(name, list(schema)),
             )
     try:
-        dtype = pl.LazyFrame(schema=schema).select(condition).collect().dtypes[0]
+        dtype = pl.DataFrame(schema=schema).select(condition).dtypes[0]
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"--where {where!r} does not fit the columns: {error}") from error
     if dtype != pl.Boolean:

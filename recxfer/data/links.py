@@ -41,7 +41,7 @@ def read_neighbours(paths: Sequence[Path]) -> list[Neighbour]:
         UsageError: two of them have one name.
         DataError: one is no dataset, or damaged.
     """
-    neighbours = []
+    neighbours: list[Neighbour] = []
     for path in paths:
         info = read_info(path)
         if info.name in {neighbour.info.name for neighbour in neighbours}:

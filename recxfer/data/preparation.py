@@ -204,7 +204,7 @@ def _refuse_trivial(index: Index) -> None:
         if count < 2:
             raise DataError(
                 f"only one {noun} is left; a dataset needs at least two",
-                hint=f"is the column of {noun}s the right one? choose it with --columns {noun}=NAME",
+                hint=f"is it the right column? choose one with --columns {noun}=NAME",
             )
 
 

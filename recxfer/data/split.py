@@ -40,7 +40,7 @@ def split_users(
             others.
     """
     part = np.array([given.get(user, -1) for user in user_ids], dtype=np.int8)
-    free = np.flatnonzero(part < 0)
+    free: list[int] = np.flatnonzero(part < 0).tolist()
     order = sorted(free, key=lambda index: sha256_of_text(f"{seed}/{user_ids[index]}"))
     fewest = 1 if len(user_ids) >= 3 and not given else 0
     num_test = max(int(len(order) * test_share), fewest if test_share else 0)

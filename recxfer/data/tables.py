@@ -7,8 +7,6 @@ from typing import Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from recxfer.foundation.errors import DataError
-
 ROW_GROUP: Final = 1_000_000
 """Rows of a row group: fixed, since it shapes the bytes."""
 

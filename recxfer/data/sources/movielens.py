@@ -30,14 +30,11 @@ _ML_100K_WHEEL: Final = Wheel(
     "recbole-1.2.1-py3-none-any.whl",
     "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
 )
-_ML_1M_MISSING_IDS: Final = frozenset(
-    int(number)
-    for number in """
-    91 221 323 622 646 677 686 689 740 817 883 995 1048 1072 1074 1182 1195 1229 1239 1338 1402
-    1403 1418 1435 1451 1452 1469 1478 1481 1491 1492 1505 1506 1512 1521 1530 1536 1540 1560 1576
-    1607 1618 1634 1637 1638 1691 1700 1712 1736 1737 1745 1751 1761 1763 1766 1775 1778 1786 1790
-    1800 1802 1803 1808 1813 1818 1823 1828 1838 3815
-    """.split()
+_ML_1M_MISSING_IDS: Final = (
+    "91 221 323 622 646 677 686 689 740 817 883 995 1048 1072 1074 1182 1195 1229 1239 1338 1402 "
+    "1403 1418 1435 1451 1452 1469 1478 1481 1491 1492 1505 1506 1512 1521 1530 1536 1540 1560 "
+    "1576 1607 1618 1634 1637 1638 1691 1700 1712 1736 1737 1745 1751 1761 1763 1766 1775 1778 "
+    "1786 1790 1800 1802 1803 1808 1813 1818 1823 1828 1838 3815"
 )
 _ML_1M_LAST_ID: Final = 3952
 
@@ -238,9 +235,10 @@ def _atomic(ratings: bytes, movies: bytes, people: bytes) -> _Tables:
         title.otherwise(pl.col("movie_title")).alias("title"),
         pl.col("genre" if "genre" in item.columns else "class").alias("genres"),
     )
-    known = [number for number in range(1, _ML_1M_LAST_ID + 1) if number not in _ML_1M_MISSING_IDS]
+    missing = set(_ML_1M_MISSING_IDS.split())
+    known = [id for id in map(str, range(1, _ML_1M_LAST_ID + 1)) if id not in missing]
     if item.height == len(known) and not item[ITEM_ID].str.contains(r"^\d+$").all():
-        numbers = {title: str(number) for title, number in zip(item[ITEM_ID], known, strict=True)}
+        numbers = dict(zip(item[ITEM_ID], known, strict=True))
         item = item.with_columns(pl.col(ITEM_ID).replace_strict(numbers))
         inter = inter.with_columns(pl.col(ITEM_ID).replace_strict(numbers))
     person = pl.col(USER_ID).str.replace(r"^(1m|100k)_", "")

@@ -1,0 +1,241 @@
+"""Raw files that a user has: one, a folder of them or a glob, in any of the formats known here."""
+
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import polars as pl
+
+from recxfer.data.schema import SourceFile
+from recxfer.data.sources.atomic import companion, scan_atomic
+from recxfer.data.sources.columns import (
+    EVENT_ROLES,
+    ITEM_ROLE,
+    ITEM_ROLES,
+    USER_ROLE,
+    USER_ROLES,
+    by_position,
+    find_columns,
+)
+from recxfer.data.sources.delimited import scan_delimited, scan_json_lines, sniff
+from recxfer.data.sources.movielens import read_movielens_at
+from recxfer.data.sources.raw import RawSource
+from recxfer.data.streams import stream_errors
+from recxfer.foundation.errors import DataError
+from recxfer.foundation.files import sha256_of
+from recxfer.foundation.names import IMAGE, TEXT, USER_ID
+
+_Format = Literal["delimited", "parquet", "json lines", "atomic"]
+
+_FORMATS: Final[Mapping[str, _Format]] = {
+    ".csv": "delimited",
+    ".tsv": "delimited",
+    ".txt": "delimited",
+    ".dat": "delimited",
+    ".data": "delimited",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "json lines",
+    ".ndjson": "json lines",
+    ".json": "json lines",
+    ".inter": "atomic",
+    ".item": "atomic",
+    ".user": "atomic",
+}
+_COMPRESSIONS: Final = (".gz", ".zst")
+_PLAIN_NUMBER: Final = r"^-?(0|[1-9]\d*)(\.\d+)?$"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Files of one format and one set of columns, in reading order."""
+
+    paths: Sequence[Path]
+    format: _Format
+
+    @property
+    def name(self) -> str:
+        """The files, for messages."""
+        more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
+        return f"{self.paths[0]}{more}"
+
+    def scan(self, *, header: bool = True) -> pl.LazyFrame:
+        """The files as one frame; all columns are text but for Parquet.
+
+        Args:
+            header: False where delimited files have none; columns are then named `1`, `2`, ...
+
+        Raises:
+            DataError: a file cannot be read, or has other columns than the first.
+        """
+        if header and self.format != "json lines":
+            first, *others = (self._column_names(path) for path in self.paths)
+            for path, found in zip(self.paths[1:], others, strict=True):
+                if found != first:
+                    raise DataError(
+                        f"{path} has columns {', '.join(found)}; "
+                        f"{self.paths[0].name} has {', '.join(first)}",
+                        hint="name the files with the events alone, by a path or a glob",
+                    )
+        return self._scan(self.paths, header=header)
+
+    def _scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
+        with stream_errors(str(paths[0])):
+            if self.format == "parquet":
+                return pl.scan_parquet(list(paths), hive_partitioning=False)
+            if self.format == "json lines":
+                return scan_json_lines(paths)
+            if self.format == "atomic":
+                return scan_atomic(paths)
+            return scan_delimited(paths, sniff(paths[0]), header=header)
+
+    def _column_names(self, path: Path) -> list[str]:
+        frame = self._scan([path], header=True)
+        with stream_errors(str(path)):
+            return frame.collect_schema().names()
+
+    def records(self) -> tuple[SourceFile, ...]:
+        """What `dataset.json` keeps of the files."""
+        return tuple(SourceFile(name=path.name, sha256=sha256_of(path)) for path in self.paths)
+
+
+def read_path(path: str, columns: Mapping[str, str]) -> RawSource:
+    """Interactions from a file, a folder or a glob.
+
+    A folder or zip of MovieLens is recognised by its file names; a RecBole `.inter` file brings
+    the `.item` and `.user` files beside it.
+
+    Args:
+        path: what the user gave as SOURCE.
+        columns: `--columns`, by role key.
+
+    Raises:
+        DataError: nothing is there, the files do not fit together, or a column is missing.
+    """
+    if Path(path).exists() and (movielens := read_movielens_at(Path(path))):
+        return movielens
+    files = _find(path)
+    items = users = None
+    if files.format == "atomic" and len(files.paths) == 1:
+        item_file, user_file = (companion(files.paths[0], end) for end in (".item", ".user"))
+        items = _item_frame(item_file, {}) if item_file else None
+        users = read_users(user_file, {}) if user_file else None
+    return RawSource(
+        name=Path(path).name,
+        interactions=_events(files, columns),
+        items=items,
+        users=users,
+        files=files.records(),
+    )
+
+
+def read_items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
+    """An item table: `item_id` with `text`, `image` or both.
+
+    Raises:
+        DataError: it has neither, or no item id.
+    """
+    frame = _item_frame(path, columns)
+    if frame is None:
+        raise DataError(
+            f"{path} has no column that looks like a text or an image of the item",
+            hint="name it: --columns text=NAME or image=NAME",
+        )
+    return frame
+
+
+def read_users(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
+    """A user table: `user_id` and all its other columns.
+
+    Raises:
+        DataError: it has no user id.
+    """
+    frame = _find(str(path)).scan()
+    names = frame.collect_schema().names()
+    found = find_columns(names, USER_ROLES, USER_ROLES, _present(columns, names), str(path))
+    others = [name for name in names if name not in {found[USER_ID], USER_ID}]
+    return frame.select(pl.col(found[USER_ID]).alias(USER_ID), *others)
+
+
+def _item_frame(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame | None:
+    frame = _find(str(path)).scan()
+    names = frame.collect_schema().names()
+    found = find_columns(names, ITEM_ROLES, (ITEM_ROLE,), _present(columns, names), str(path))
+    if not found.keys() & {TEXT, IMAGE}:
+        return None
+    frame = frame.select(pl.col(name).alias(canonical) for canonical, name in found.items())
+    if IMAGE in found:
+        # A path in the table is relative to the table, as in a web page.
+        folder = str(path.parent.resolve())
+        image = pl.col(IMAGE)
+        absolute = pl.when(image.str.starts_with("/")).then(image)
+        frame = frame.with_columns(
+            absolute.otherwise(pl.format(folder + "/{}", image)).alias(IMAGE)
+        )
+    return frame
+
+
+def _present(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The told columns that a side table has: its id may have another name than in the events."""
+    return {key: name for key, name in columns.items() if name in names}
+
+
+def _events(files: _Files, columns: Mapping[str, str]) -> pl.LazyFrame:
+    """The canonical columns beside the raw ones, the latter as numbers where they look so."""
+    frame = files.scan(header=not by_position(columns))
+    with stream_errors(files.name):
+        schema = frame.collect_schema()
+        found = find_columns(
+            schema.names(), EVENT_ROLES, (USER_ROLE, ITEM_ROLE), columns, files.name
+        )
+        texts = [name for name, dtype in schema.items() if dtype == pl.String]
+        sample = frame.select(texts).head(1000).collect()
+    numbers = [
+        column.name
+        for column in sample
+        if column.null_count() < len(column) and column.str.contains(_PLAIN_NUMBER).all()
+    ]
+    raw = {name: pl.col(name) for name in schema} | {
+        name: pl.col(name).cast(pl.Float64) for name in numbers
+    }
+    return frame.select(**raw | {canonical: pl.col(name) for canonical, name in found.items()})
+
+
+def _find(path: str) -> _Files:
+    """The files that a path or glob stands for, in the order of their names."""
+    folder = Path(path)
+    if folder.suffix == ".zip" and folder.exists():
+        raise DataError(f"{path} is a zip, but not of MovieLens", hint="unpack it, and give a file")
+    if folder.is_dir():
+        paths = [file for file in sorted(folder.rglob("*")) if _format(file) and file.is_file()]
+        paths = [file for file in paths if not _hidden(file.relative_to(folder))]
+        if inter := [file for file in paths if file.suffix == ".inter"]:
+            paths = inter
+        nothing = f"{path} holds no csv, tsv, parquet, jsonl or .inter file"
+    elif folder.exists():
+        paths, nothing = [folder], ""
+    else:
+        paths = [Path(name) for name in sorted(glob.glob(path, recursive=True))]  # noqa: PTH207
+        paths = [file for file in paths if file.is_file()]
+        nothing = f"{path} does not exist, and is no source by name"
+    if not paths:
+        raise DataError(
+            nothing, hint="give a file, a folder, a glob in quotes, or movielens-1m, ..."
+        )
+    formats = {_format(file) or "delimited" for file in paths}
+    if len(formats) > 1:
+        raise DataError(
+            f"{path} mixes formats: {', '.join(sorted(formats))}", hint="name one of them by a glob"
+        )
+    return _Files(paths, formats.pop())
+
+
+def _format(path: Path) -> _Format | None:
+    suffixes = [suffix for suffix in path.suffixes if suffix not in _COMPRESSIONS]
+    return _FORMATS.get(suffixes[-1].lower()) if suffixes else None
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
