@@ -97,4 +97,4 @@ def task_parameters(model: UserModel, task: Task) -> list[nn.Parameter]:
     own = list(model.tokens.parameters())
     if model.head is not None:
         own += model.head.parameters()
-    return own if task.same_vocabulary else [*own, model.backbone.item_table.weight]
+    return own if task.same_vocabulary else [*own, *model.backbone.item_table.parameters()]

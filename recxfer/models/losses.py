@@ -80,7 +80,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
                 d_bias_V += d_score_CV.sum(0, dtype=torch.float32)
         ctx.save_for_backward(d_hidden_PD, d_weight_VD, d_bias_V)
         ctx.count = max(P, 1)
-        return loss / ctx.count
+        mean: Tensor = loss / ctx.count
+        return mean
 
     @staticmethod
     def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
