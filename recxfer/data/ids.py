@@ -24,9 +24,10 @@ def id_text(name: str, schema: pl.Schema) -> pl.Expr:
             .when(whole == column)
             .then(whole.cast(pl.String))
             .otherwise(column.cast(pl.String))
+            .alias(name)
         )
     text = column.cast(pl.String)
-    return pl.when(text != "").then(text)
+    return pl.when(text != "").then(text).alias(name)
 
 
 def sorted_by_id(ids: pl.DataFrame, name: str) -> pl.DataFrame:

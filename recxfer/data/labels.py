@@ -4,6 +4,7 @@ from typing import Final
 
 import polars as pl
 
+from recxfer.data.ids import id_text
 from recxfer.foundation.names import USER_COLUMNS
 
 MAX_CLASSES: Final = 1000
@@ -40,7 +41,8 @@ def class_names(label: pl.Series) -> tuple[str, ...]:
 
 
 def _as_enum(column: pl.Series) -> pl.Series:
-    text = column.cast(pl.String).str.strip_chars()
+    frame = column.to_frame()
+    text = frame.select(id_text(column.name, frame.schema)).to_series().str.strip_chars()
     text = text.set(text == "", None)
     values = text.drop_nulls().unique().sort()
     numbers = values.cast(pl.Float64, strict=False)

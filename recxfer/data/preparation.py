@@ -89,8 +89,8 @@ class Prepared:
 
     info: DatasetInfo
     tally: Tally
-    events_of_user: NDArray[np.int64]
-    """Events of each user."""
+    length_quantiles: dict[str, int]
+    """Events of a user: the fewest, quartiles, the 95th percentile, the most."""
 
     label_counts: dict[str, dict[str, int]]
     """People in each class, by label column."""
@@ -176,7 +176,7 @@ def prepare_tables(
     return Prepared(
         info=info,
         tally=tally,
-        events_of_user=left.user_count[index.user_code],
+        length_quantiles=_length_quantiles(left.user_count[index.user_code]),
         label_counts={name: _class_counts(column) for name, column in labels.items()},
         refused_labels=refused,
         without={name: items[name].null_count() for name in modalities},
@@ -262,6 +262,12 @@ def _split_rule(intake: Intake, index: Index, recipe: Recipe) -> SplitRule:
             )
         cuts = cut_times(event_times(intake, index), **shares)
     return SplitRule(rule=recipe.split, cut_times=cuts, **shares)
+
+
+def _length_quantiles(events_of_user: NDArray[np.int64]) -> dict[str, int]:
+    shares = {"min": 0, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "max": 1}
+    values = np.quantile(events_of_user, list(shares.values()), method="inverted_cdf")
+    return dict(zip(shares, values.astype(int).tolist(), strict=True))
 
 
 def _class_counts(column: pl.Series) -> dict[str, int]:

@@ -1,0 +1,64 @@
+"""Times of many spellings."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import polars as pl
+import pytest
+
+from recxfer.data.times import ticks_per_second, time_column
+from recxfer.foundation.errors import DataError
+
+NOON = int(datetime(2024, 5, 31, 12, tzinfo=UTC).timestamp())
+
+
+def seconds(values, dtype=None):
+    frame = pl.LazyFrame({"t": pl.Series(values, dtype=dtype)})
+    column = time_column("t", frame)
+    ticks = frame.select(column.ticks).collect().to_series()
+    per_second = column.per_second or ticks_per_second(ticks.abs().max())
+    return (ticks // per_second).to_list()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [NOON],
+        [NOON * 1_000 + 5],
+        [NOON * 1_000_000 + 5],
+        [NOON * 1_000_000_000 + 5],
+        [NOON + 0.75],
+        [str(NOON)],
+        [f"{NOON}.0"],
+        ["2024-05-31T12:00:00"],
+        ["2024-05-31 12:00:00"],
+        ["2024-05-31 12:00:00.250"],
+        ["2024-05-31T12:00:00Z"],
+        ["2024-05-31T14:00:00+02:00"],
+        ["2024-05-31 12:00"],
+        [datetime(2024, 5, 31, 12)],
+        [datetime(2024, 5, 31, 14, tzinfo=timezone(timedelta(hours=2)))],
+    ],
+    ids=str,
+)
+def test_all_spellings_of_one_moment(values):
+    assert seconds(values) == [NOON]
+
+
+def test_days():
+    midnight = NOON - 12 * 3600
+    assert seconds(["2024-05-31"]) == [midnight]
+    assert seconds([date(2024, 5, 31)]) == [midnight]
+
+
+def test_nulls_stay_null():
+    assert seconds([None, str(NOON)]) == [None, NOON]
+
+
+def test_the_form_must_fit_the_first_values_alike():
+    with pytest.raises(DataError, match="'yesterday', which is no time"):
+        seconds(["yesterday"])
+
+
+def test_a_list_is_no_time():
+    with pytest.raises(DataError, match="type List"):
+        seconds([[1]])
