@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from recxfer.data.links import read_neighbours
 from recxfer.data.preparation import Prepared, Recipe, Surroundings, prepare_tables
@@ -11,11 +11,13 @@ from recxfer.data.sources import SOURCES
 from recxfer.data.sources.columns import parse_columns
 from recxfer.data.sources.files import read_items, read_path, read_users
 from recxfer.data.sources.raw import RawSource
-from recxfer.data.sources.synthetic import SyntheticConfig, generate
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_directory
+
+if TYPE_CHECKING:
+    from recxfer.data.sources.synthetic import SyntheticConfig
 
 SYNTHETIC = "synthetic"
 
@@ -33,8 +35,8 @@ class PrepareConfig:
     recipe: Recipe = field(default_factory=Recipe)
     """Filters and split."""
 
-    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
-    """The generated world, where the source is one."""
+    synthetic: "SyntheticConfig | None" = None
+    """The generated world, where the source is one; None: its defaults."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Which column of a raw file is user, item, time, event, weight, text or image."""
@@ -111,6 +113,8 @@ def resolve(
     """
     sections: dict[str, type[Config]] = {"prepare": Recipe}
     if source == SYNTHETIC:
+        from recxfer.data.sources.synthetic import SyntheticConfig
+
         sections[SYNTHETIC] = SyntheticConfig
     flags = {
         "where": where,
@@ -123,7 +127,7 @@ def resolve(
         source=source,
         output=output,
         recipe=cast(Recipe, decoded["prepare"]),
-        synthetic=cast(SyntheticConfig, decoded.get(SYNTHETIC, SyntheticConfig())),
+        synthetic=cast("SyntheticConfig | None", decoded.get(SYNTHETIC)),
         columns=parse_columns(columns),
         items=items,
         users=users,
@@ -150,21 +154,20 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         exclude_items=config.exclude_items,
         images=config.images,
     )
-    settings: dict[str, Any] = {"columns": dict(config.columns)}
-    if config.source == SYNTHETIC:
-        settings |= config.synthetic.model_dump(mode="json")
     with replaced_directory(config.output, overwrite=config.overwrite) as directory:
         prepared = prepare_tables(
             _read(config, directory),
             config.recipe,
             surroundings,
-            settings=settings,
+            settings=_recorded(config),
             seed=config.seed,
             directory=directory,
             output=config.output,
         )
     for column, reason in prepared.refused_labels.items():
         reporter.warn(f"column {column!r} of the user table is no label: {reason}")
+    if not all(prepared.info.events_by_split.values()):
+        reporter.warn("no events to validate or test on: no user has the three events it takes")
     for name, count in prepared.without.items():
         if count:
             reporter.warn(f"{count:,} of {prepared.info.items:,} items have no {name}")
@@ -189,6 +192,21 @@ def _read_events(config: PrepareConfig, directory: Path) -> RawSource:
             hint="leave it out",
         )
     if config.source == SYNTHETIC:
-        return generate(config.synthetic, config.seed, directory)
+        from recxfer.data.sources.synthetic import SyntheticConfig, generate
+
+        return generate(config.synthetic or SyntheticConfig(), config.seed, directory)
     raw: RawSource = SOURCES.resolve(config.source)()
     return raw
+
+
+def _recorded(config: PrepareConfig) -> dict[str, Any]:
+    """The settings that shape the tables, without the paths of this machine."""
+    synthetic = config.synthetic.model_dump(mode="json") if config.synthetic else {}
+    return {
+        "columns": dict(config.columns),
+        "items": config.items.name if config.items else None,
+        "users": config.users.name if config.users else None,
+        "exclude_users": [path.name for path in config.exclude_users],
+        "exclude_items": [path.name for path in config.exclude_items],
+        **synthetic,
+    }

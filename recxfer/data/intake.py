@@ -1,8 +1,8 @@
 """The pass over every raw row: what is kept, indexed and sorted, in memory that does not grow.
 
-Rows are read twice, as streams. The first pass counts rows by the reason they are dropped and
-collects the ids; the second writes integer codes into buckets of neighbouring users, each small
-enough to be sorted in memory.
+The source is read once, as a stream, and put on disk with the reason why a row is dropped. The ids
+are counted from there; then integer codes go into buckets of neighbouring users, each small enough
+to be sorted in memory. What stays in memory throughout is the distinct ids.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import polars as pl
 
 from recxfer.data.ids import id_text, sorted_by_id
 from recxfer.data.sources.raw import RawSource
-from recxfer.data.streams import collect, stream_errors
+from recxfer.data.streams import stream_errors
 from recxfer.data.times import TimeColumn, ticks_per_second, time_column
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import (
@@ -38,6 +38,8 @@ NO_TIME: Final = "no time"
 WHERE: Final = "not matching where"
 DUPLICATE: Final = "duplicate"
 
+_SLICE_ROWS: Final = 20_000_000
+_ROWS: Final = "rows.parquet"
 _ROW: Final = "row"
 _BUCKET: Final = "bucket"
 _REASON: Final = "reason"
@@ -82,28 +84,21 @@ def take_in(raw: RawSource, where: str | None, directory: Path) -> Intake:
         DataError: a time or weight cannot be read, or no row is left.
     """
     rows, per_second = _normalised(raw, where)
-    kept = rows.filter(pl.col(_REASON).is_null())
-    reasons, users, items, facts = collect(
-        [
-            rows.group_by(_REASON).len(NUM_EVENTS),
-            kept.group_by(USER_ID).len(NUM_EVENTS),
-            kept.group_by(ITEM_ID).len(NUM_EVENTS),
-            _facts(kept),
-        ],
-        raw.name,
-    )
-    dropped: dict[str, int] = dict(sorted(reasons.drop_nulls().iter_rows()))
+    with stream_errors(raw.name):
+        rows.sink_parquet(directory / _ROWS, compression="lz4", mkdir=True, engine="streaming")
+    rows = pl.scan_parquet(directory / _ROWS)
+    reasons = rows.group_by(_REASON).len().sort(_REASON).drop_nulls().collect(engine="streaming")
+    dropped: dict[str, int] = dict(reasons.iter_rows())
+    facts = _facts(rows)
     _refuse_unreadable(facts, raw.name)
+    users, items = _count_ids(rows, USER_ID), _count_ids(rows, ITEM_ID)
     refuse_empty(users.height, dropped)
-    names = kept.collect_schema().names()
-    columns = tuple(
-        name for name in (USER, ITEM, TIMESTAMP, EVENT, WEIGHT) if name in {USER, ITEM, *names}
-    )
+    names = rows.collect_schema().names()
+    columns = (USER, ITEM, *(name for name in (TIMESTAMP, EVENT, WEIGHT) if name in names))
     if TIMESTAMP in columns and per_second is None:
         per_second = ticks_per_second(facts[TIMESTAMP].item())
-    users, items = sorted_by_id(users, USER_ID), sorted_by_id(items, ITEM_ID)
-    with stream_errors(raw.name):
-        buckets = _stage(kept, users, items, directory)
+    buckets = _stage(_kept(rows), users, items, directory)
+    (directory / _ROWS).unlink()
     dropped[DUPLICATE] = sum(_sort_bucket(bucket, columns) for bucket in buckets)
     return Intake(
         user_ids=users[USER_ID],
@@ -203,14 +198,31 @@ def _unreadable(name: str, value: pl.Expr) -> pl.Expr:
     )
 
 
-def _facts(kept: pl.LazyFrame) -> pl.LazyFrame:
+def _kept(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(pl.col(_REASON).is_null())
+
+
+def _facts(rows: pl.LazyFrame) -> pl.DataFrame:
     facts = [
         pl.col(_UNREADABLE).count().alias("unreadable_rows"),
         pl.col(_UNREADABLE).drop_nulls().first(),
     ]
-    if TIMESTAMP in kept.collect_schema():
+    if TIMESTAMP in rows.collect_schema():
         facts.append(pl.col(TIMESTAMP).abs().max())
-    return kept.select(facts)
+    return _kept(rows).select(facts).collect(engine="streaming")
+
+
+def _count_ids(rows: pl.LazyFrame, name: str) -> pl.DataFrame:
+    """Each id that is kept and its events, in the order of the ids.
+
+    Counted slice by slice: a group-by over all rows at once holds far more than its groups.
+    """
+    counts = pl.DataFrame(schema={name: pl.String, NUM_EVENTS: pl.UInt32})
+    for start in range(0, rows.select(pl.len()).collect().item(), _SLICE_ROWS):
+        part = _kept(rows.slice(start, _SLICE_ROWS)).group_by(name).len(NUM_EVENTS)
+        counts = pl.concat([counts, part.collect(engine="streaming")])
+        counts = counts.group_by(name).agg(pl.col(NUM_EVENTS).sum())
+    return sorted_by_id(counts, name)
 
 
 def _refuse_unreadable(facts: pl.DataFrame, source: str) -> None:
@@ -253,11 +265,21 @@ def _sort_bucket(bucket: Path, columns: tuple[str, ...]) -> int:
     parts = sorted(bucket.glob("*.parquet"))
     frame = pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts])
     order = [name for name in (USER, TIMESTAMP, _ROW) if name in frame.columns]
-    events = frame.sort(order).select(columns)
-    if TIMESTAMP in columns:
-        same = [name for name in (USER, ITEM, TIMESTAMP, EVENT) if name in columns]
-        events = events.unique(same, keep="first", maintain_order=True)
+    frame = frame.sort(order).drop(_ROW)
+    repeats = _repeats(frame) if TIMESTAMP in columns else []
     for part in parts:
         part.unlink()
+    events = frame.with_row_index(_ROW).filter(~pl.col(_ROW).is_in(repeats)).select(columns)
     events.write_parquet(bucket / "sorted.parquet", compression="lz4")
     return frame.height - events.height
+
+
+def _repeats(events: pl.DataFrame) -> list[int]:
+    """Places of the events that repeat one before them, looked for among neighbours in time."""
+    before = (pl.col(USER) == pl.col(USER).shift()) & (
+        pl.col(TIMESTAMP) == pl.col(TIMESTAMP).shift()
+    )
+    tied = (before | before.shift(-1)).fill_null(value=False)
+    same = [name for name in (USER, ITEM, TIMESTAMP, EVENT) if name in events.columns]
+    neighbours = events.with_row_index(_ROW).filter(tied)
+    return neighbours.filter(~pl.struct(same).is_first_distinct())[_ROW].to_list()
