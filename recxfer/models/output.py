@@ -19,8 +19,9 @@ class Output:
 
     def scores(self, user_BD: Tensor) -> Tensor:
         """Scores of all outputs, float32 (B, V)."""
-        score_BV = user_BD.float() @ self.weight_VD.float().T
-        return score_BV if self.bias_V is None else score_BV.add_(self.bias_V)
+        with torch.autocast(user_BD.device.type, enabled=False):
+            score_BV = user_BD.float() @ self.weight_VD.float().T
+            return score_BV if self.bias_V is None else score_BV + self.bias_V
 
     def to(self, device: torch.device) -> "Output":
         """The same layer on another device."""

@@ -1,0 +1,57 @@
+"""`recxfer export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recxfer.cli import options
+from recxfer.cli.execution import execute, path_or_stdin
+
+if TYPE_CHECKING:
+    from recxfer.commands.export import ExportResult
+    from recxfer.foundation.console import Reporter
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="A finished run; - reads it from stdin.")],
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    what: Annotated[
+        str, typer.Option("--what", help="users, items, recommendations or model.")
+    ] = "users",
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="parquet, csv, jsonl or safetensors; default by suffix."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Length of recommendation lists.")] = 10,
+    config: options.Config = None,
+    set_: options.Set = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    overwrite: options.Overwrite = False,
+    debug: options.Debug = False,
+) -> None:
+    """Hand vectors, recommendations or the model to other systems."""
+
+    def work(reporter: "Reporter") -> "ExportResult":
+        from recxfer.commands import export as command
+        from recxfer.foundation.config import Settings
+
+        return command.run(
+            command.resolve(
+                path_or_stdin(run),
+                out,
+                settings=Settings.read(config, set_ or ()),
+                what=what,
+                format=format_,
+                top=top,
+                device=device,
+                threads=threads,
+                overwrite=overwrite,
+            ),
+            reporter,
+        )
+
+    execute("export", work, as_json=json, quiet=quiet, debug=debug)

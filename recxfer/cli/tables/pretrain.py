@@ -1,0 +1,21 @@
+"""What `pretrain` shows of the run it made."""
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from recxfer.commands.pretrain import PretrainResult
+
+
+def render(result: PretrainResult) -> RenderableType:
+    """One table of facts."""
+    table = Table(title=str(result.path), show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("objective", result.objective)
+    table.add_row("backbone", result.backbone)
+    table.add_row("parameters", f"{result.parameters:,}")
+    table.add_row("epochs", f"{result.epochs}, best {result.best_epoch}")
+    for metric, value in result.validation.items():
+        table.add_row(f"validation {metric}", f"{value:.4f}")
+    table.add_row("rate", f"{result.sequences_per_second:,.0f} histories/s")
+    return table

@@ -1,0 +1,23 @@
+"""What `transfer` shows of the run it made."""
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from recxfer.commands.transfer import TransferResult
+
+
+def render(result: TransferResult) -> RenderableType:
+    """One table of facts."""
+    table = Table(title=str(result.path), show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("method", result.method)
+    table.add_row("task", result.task)
+    table.add_row("parameters", f"{result.parameters:,}")
+    table.add_row("trained", f"{result.trained_parameters:,}")
+    table.add_row("trained share", f"{result.trained_share:.2%}: {result.counted}")
+    table.add_row("epochs", f"{result.epochs}, best {result.best_epoch}")
+    for metric, value in result.validation.items():
+        table.add_row(f"validation {metric}", f"{value:.4f}")
+    table.add_row("checkpoint", f"{result.delta_bytes:,} bytes")
+    return table

@@ -1,0 +1,86 @@
+"""`recxfer transfer`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recxfer.cli import options
+from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.methods import METHODS
+
+if TYPE_CHECKING:
+    from recxfer.commands.transfer import TransferResult
+    from recxfer.foundation.console import Reporter
+
+
+def _list_methods(value: bool) -> None:
+    if value:
+        width = max(len(name) for name in METHODS.names)
+        for entry in METHODS:
+            typer.echo(f"{entry.name:<{width}}  {entry.summary}")
+        raise typer.Exit
+
+
+def transfer(
+    base: Annotated[str, typer.Argument(help="A pretrained run; - reads it from stdin.")],
+    dataset: Annotated[Path, typer.Argument(help="The target dataset.")],
+    run: Annotated[Path, typer.Argument(help="The run directory to make.")],
+    method: Annotated[
+        str | None, typer.Option("--method", help=f"{', '.join(METHODS.names)}.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option("--task", help="next-item, cross-domain or profile:COLUMN.")
+    ] = "next-item",
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", help="cross-domain: where histories are, if not in BASE's own."),
+    ] = None,
+    list_: Annotated[
+        bool,
+        typer.Option("--list", callback=_list_methods, is_eager=True, help="List the methods."),
+    ] = False,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.Lr = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    debug: options.Debug = False,
+) -> None:
+    """Adapt a pretrained run to a task by a named method."""
+
+    def work(reporter: "Reporter") -> "TransferResult":
+        from recxfer.commands import transfer as command
+        from recxfer.foundation.config import Settings
+
+        return command.run(
+            command.resolve(
+                path_or_stdin(base),
+                dataset,
+                run,
+                settings=Settings.read(config, set_ or ()),
+                method=method,
+                task=task,
+                source=source,
+                epochs=epochs,
+                batch_size=batch_size,
+                lr=lr,
+                seed=seed,
+                device=device,
+                precision=precision,
+                threads=threads,
+                overwrite=overwrite,
+                resume=resume,
+            ),
+            reporter,
+        )
+
+    execute("transfer", work, as_json=json, quiet=quiet, debug=debug, resumable=True)
