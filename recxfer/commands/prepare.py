@@ -1,15 +1,15 @@
 """`prepare`: raw logs in, a dataset directory out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from recxfer.data.links import read_neighbours
 from recxfer.data.preparation import Prepared, Recipe, Surroundings, prepare_tables
 from recxfer.data.sources import SOURCES
-from recxfer.data.sources.columns import parse_columns
-from recxfer.data.sources.files import read_items, read_path, read_users
+from recxfer.data.sources.columns import IMAGE_ROLE, TEXT_ROLE, parse_columns
+from recxfer.data.sources.files import read_path, with_side_tables
 from recxfer.data.sources.raw import RawSource
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
@@ -175,12 +175,14 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
 
 
 def _read(config: PrepareConfig, directory: Path) -> RawSource:
-    raw = _read_events(config, directory)
-    if config.items is not None:
-        raw = replace(raw, items=read_items(config.items, config.columns))
-    if config.users is not None:
-        raw = replace(raw, users=read_users(config.users, config.columns))
-    return raw
+    described = {TEXT_ROLE.key, IMAGE_ROLE.key} & config.columns.keys()
+    if described and config.items is None:
+        raise UsageError(
+            f"--columns {described.pop()}= names a column of the item table, and there is none",
+            hint="pass the table with --items FILE",
+        )
+    source = _read_events(config, directory)
+    return with_side_tables(source, config.items, config.users, columns=config.columns)
 
 
 def _read_events(config: PrepareConfig, directory: Path) -> RawSource:
@@ -204,8 +206,6 @@ def _recorded(config: PrepareConfig) -> dict[str, Any]:
     synthetic = config.synthetic.model_dump(mode="json") if config.synthetic else {}
     return {
         "columns": dict(config.columns),
-        "items": config.items.name if config.items else None,
-        "users": config.users.name if config.users else None,
         "exclude_users": [path.name for path in config.exclude_users],
         "exclude_items": [path.name for path in config.exclude_items],
         **synthetic,

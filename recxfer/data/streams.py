@@ -1,12 +1,16 @@
 """Running lazy frames as streams, with errors that a user can act on."""
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import polars as pl
 
 from recxfer.foundation.errors import DataError
+
+_NO_SPACE: Final = "No space left on device"
 
 
 def collect(frames: Sequence[pl.LazyFrame], source: str) -> list[pl.DataFrame]:
@@ -31,6 +35,9 @@ def stream_errors(source: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(f"{source}: {error}") from error
     except (pl.exceptions.PolarsError, OSError) as error:
+        if _NO_SPACE in str(error):
+            # Scratch files beside the output: a problem of writing, whatever is being read.
+            raise OSError(errno.ENOSPC, _NO_SPACE) from error
         raise DataError(_explain(source, str(error)), hint=_hint(str(error))) from error
 
 
@@ -43,8 +50,6 @@ def _explain(source: str, text: str) -> str:
 
 
 def _hint(text: str) -> str:
-    if "No space left" in text:
-        return "free some space or choose another output; nothing was left half-written"
     if "invalid utf-8" in text.lower():
         return "convert the file to UTF-8"
     return "is the file complete, and are all its rows alike?"

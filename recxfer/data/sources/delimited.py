@@ -4,7 +4,6 @@ Reading all as text keeps ids as they are written (`007`, `23464-3016`) and lets
 that are numbers be converted where a bad value can be named.
 """
 
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from recxfer.foundation.errors import DataError
 
 _SEPARATORS: Final = ("::", "\t", ";", "|", ",")
 _SAMPLE_BYTES: Final = 65_536
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_CODECS: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+"""Compressions by the bytes a file of them starts with."""
+
 _NEVER: Final = "\x01"
 """A separator that does not occur: each line becomes one field."""
 
@@ -74,7 +74,8 @@ def scan_delimited(paths: Sequence[Path], dialect: Dialect, *, header: bool) -> 
     )
     if header:
         return frame
-    return frame.rename({f"column_{number}": str(number) for number in range(1, _width(frame) + 1)})
+    names = frame.collect_schema().names()
+    return frame.rename({name: str(number) for number, name in enumerate(names, start=1)})
 
 
 def scan_json_lines(paths: Sequence[Path]) -> pl.LazyFrame:
@@ -99,10 +100,6 @@ def _scan_lines(paths: Sequence[Path], separator: str, *, header: bool) -> pl.La
     return lines.select(fields.struct.rename_fields(names).alias("line")).unnest("line")
 
 
-def _width(frame: pl.LazyFrame) -> int:
-    return len(frame.collect_schema())
-
-
 def _first_lines(path: Path) -> list[str]:
     with stream_errors(str(path)):
         sample = _first_bytes(path)
@@ -115,12 +112,9 @@ def _first_lines(path: Path) -> list[str]:
 
 def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        magic = file.read(4)
-    if magic.startswith(_GZIP_MAGIC):
-        with gzip.open(path) as unzipped:
-            return unzipped.read(_SAMPLE_BYTES)
-    if magic == _ZSTD_MAGIC:
-        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as stream:
-            return bytes(stream.read(_SAMPLE_BYTES))
-    with path.open("rb") as file:
-        return file.read(_SAMPLE_BYTES)
+        start = file.read(_SAMPLE_BYTES)
+    for magic, codec in _CODECS.items():
+        if start.startswith(magic):
+            with pa.CompressedInputStream(pa.OSFile(str(path)), codec) as stream:
+                return bytes(stream.read(_SAMPLE_BYTES))
+    return start

@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -96,10 +96,6 @@ class _Files:
         with stream_errors(str(path)):
             return frame.collect_schema().names()
 
-    def records(self) -> tuple[SourceFile, ...]:
-        """What `dataset.json` keeps of the files."""
-        return tuple(SourceFile(name=path.name, sha256=sha256_of(path)) for path in self.paths)
-
 
 def read_path(path: str, columns: Mapping[str, str]) -> RawSource:
     """Interactions from a file, a folder or a glob.
@@ -114,44 +110,62 @@ def read_path(path: str, columns: Mapping[str, str]) -> RawSource:
     Raises:
         DataError: nothing is there, the files do not fit together, or a column is missing.
     """
-    if Path(path).exists() and (movielens := read_movielens_at(Path(path))):
+    if Path(path).exists() and not columns and (movielens := read_movielens_at(Path(path))):
         return movielens
     files = _find(path)
-    items = users = None
-    if files.format == "atomic" and len(files.paths) == 1:
-        item_file, user_file = (companion(files.paths[0], end) for end in (".item", ".user"))
-        items = _item_frame(item_file, {}) if item_file else None
-        users = read_users(user_file, {}) if user_file else None
-    return RawSource(
+    source = RawSource(
         name=Path(path).name,
         interactions=_events(files, columns),
-        items=items,
-        users=users,
-        files=files.records(),
+        files=tuple(_record(file) for file in files.paths),
     )
-
-
-def read_items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
-    """An item table: `item_id` with `text`, `image` or both.
-
-    Raises:
-        DataError: it has neither, or no item id.
-    """
-    frame = _item_frame(path, columns)
-    if frame is None:
-        raise DataError(
-            f"{path} has no column that looks like a text or an image of the item",
-            hint="name it: --columns text=NAME or image=NAME",
+    if files.format == "atomic" and len(files.paths) == 1:
+        source = with_side_tables(
+            source,
+            companion(files.paths[0], ".item"),
+            companion(files.paths[0], ".user"),
+            columns={},
+            must_describe=False,
         )
-    return frame
+    return source
 
 
-def read_users(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
-    """A user table: `user_id` and all its other columns.
+def with_side_tables(
+    source: RawSource,
+    items: Path | None,
+    users: Path | None,
+    *,
+    columns: Mapping[str, str],
+    must_describe: bool = True,
+) -> RawSource:
+    """The source with an item table, a user table or both in the place of its own.
+
+    Args:
+        source: the interactions.
+        items: item id with a text, an image or both.
+        users: user id with label columns.
+        columns: `--columns`, by role key.
+        must_describe: whether an item table without text and image is an error.
 
     Raises:
-        DataError: it has no user id.
+        DataError: an id is missing, or what else is needed.
     """
+    if items is not None:
+        frame = _items(items, columns)
+        if frame is None and must_describe:
+            raise DataError(
+                f"{items} has no column that looks like a text or an image of the item",
+                hint="name it: --columns text=NAME or image=NAME",
+            )
+        source = replace(source, items=frame, files=(*source.files, _record(items)))
+    if users is not None:
+        source = replace(
+            source, users=_users(users, columns), files=(*source.files, _record(users))
+        )
+    return source
+
+
+def _users(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
+    """`user_id` and all other columns."""
     frame = _find(str(path)).scan()
     names = frame.collect_schema().names()
     found = find_columns(names, USER_ROLES, USER_ROLES, _present(columns, names), str(path))
@@ -159,7 +173,8 @@ def read_users(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
     return frame.select(pl.col(found[USER_ID]).alias(USER_ID), *others)
 
 
-def _item_frame(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame | None:
+def _items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame | None:
+    """`item_id` with `text`, `image` or both; None where the table has neither."""
     frame = _find(str(path)).scan()
     names = frame.collect_schema().names()
     found = find_columns(names, ITEM_ROLES, (ITEM_ROLE,), _present(columns, names), str(path))
@@ -177,9 +192,15 @@ def _item_frame(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame | None:
     return frame
 
 
+def _record(path: Path) -> SourceFile:
+    with stream_errors(str(path)):
+        return SourceFile(name=path.name, sha256=sha256_of(path))
+
+
 def _present(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    """The told columns that a side table has: its id may have another name than in the events."""
-    return {key: name for key, name in columns.items() if name in names}
+    """The told columns of a side table, where the id may have another name than in the events."""
+    ids = (USER_ROLE.key, ITEM_ROLE.key)
+    return {key: name for key, name in columns.items() if key not in ids or name in names}
 
 
 def _events(files: _Files, columns: Mapping[str, str]) -> pl.LazyFrame:
@@ -207,7 +228,9 @@ def _find(path: str) -> _Files:
     """The files that a path or glob stands for, in the order of their names."""
     folder = Path(path)
     if folder.suffix == ".zip" and folder.exists():
-        raise DataError(f"{path} is a zip, but not of MovieLens", hint="unpack it, and give a file")
+        raise DataError(
+            f"{path} is a zip; only MovieLens is read from one", hint="unpack it, and give a file"
+        )
     if folder.is_dir():
         paths = [file for file in sorted(folder.rglob("*")) if _format(file) and file.is_file()]
         paths = [file for file in paths if not _hidden(file.relative_to(folder))]

@@ -105,7 +105,8 @@ class _Tables:
     """A MovieLens data set as all its copies can tell it."""
 
     ratings: pl.DataFrame
-    """`user_id | item_id | weight | timestamp`, in file order."""
+    """`user_id | item_id | weight | rating | timestamp`, in file order; the rating, for `--where`,
+    is the weight."""
 
     movies: pl.DataFrame
     """`item_id | title | genres`."""
@@ -184,8 +185,8 @@ def _source_files(path: Path, found: dict[str, str]) -> tuple[SourceFile, ...]:
 def _source(name: str, tables: _Tables, files: tuple[SourceFile, ...]) -> RawSource:
     title, genres = pl.col("title"), pl.col("genres").fill_null("")
     age = pl.col("age").cast(pl.Int64)
-    starts = sorted(_AGE_FROM)
-    band = age.cut(starts[1:], labels=list(_AGE_FROM.values()), left_closed=True)
+    bands = list(_AGE_FROM.items())
+    band = pl.coalesce([pl.when(age >= first).then(pl.lit(name)) for first, name in bands[::-1]])
     occupation = pl.col("occupation")
     named = {str(code): text for code, text in enumerate(_ML_1M_OCCUPATIONS)}
     return RawSource(
@@ -197,7 +198,7 @@ def _source(name: str, tables: _Tables, files: tuple[SourceFile, ...]) -> RawSou
         users=tables.people.lazy().select(
             USER_ID,
             "gender",
-            band.cast(pl.String).cast(pl.Enum(list(_AGE_FROM.values()))).alias("age"),
+            band.cast(pl.Enum(list(_AGE_FROM.values()))).alias("age"),
             occupation.replace(named),
         ),
         files=files,
@@ -247,8 +248,9 @@ def _atomic(ratings: bytes, movies: bytes, people: bytes) -> _Tables:
 
 
 def _rated(ratings: pl.DataFrame) -> pl.DataFrame:
+    weight = pl.col(WEIGHT).cast(pl.Float32)
     return ratings.select(
-        USER_ID, ITEM_ID, pl.col(WEIGHT).cast(pl.Float32), pl.col(TIMESTAMP).cast(pl.Int64)
+        USER_ID, ITEM_ID, weight, weight.alias("rating"), pl.col(TIMESTAMP).cast(pl.Int64)
     )
 
 
