@@ -90,7 +90,7 @@ def take_in(raw: RawSource, where: str | None, directory: Path) -> Intake:
     reasons = rows.group_by(_REASON).len().sort(_REASON).drop_nulls().collect(engine="streaming")
     dropped: dict[str, int] = dict(reasons.iter_rows())
     facts = _facts(rows)
-    _refuse_unreadable(facts, raw.name)
+    _refuse_unreadable(facts, raw)
     users, items = _count_ids(rows, USER_ID), _count_ids(rows, ITEM_ID)
     refuse_empty(users.height, dropped)
     names = rows.collect_schema().names()
@@ -122,7 +122,7 @@ def refuse_empty(events: int, dropped: dict[str, int]) -> None:
 
 def _normalised(raw: RawSource, where: str | None) -> tuple[pl.LazyFrame, int | None]:
     """Rows with text ids, whole-number times, and the reason a row is dropped (null: kept)."""
-    frame, time = _with_numbers(raw.interactions)
+    frame, time = _with_numbers(raw)
     schema = frame.collect_schema()
     columns = {USER_ID: id_text(USER_ID, schema), ITEM_ID: id_text(ITEM_ID, schema)}
     reasons = [_if(columns[USER_ID].is_null(), NO_USER), _if(columns[ITEM_ID].is_null(), NO_ITEM)]
@@ -140,18 +140,19 @@ def _normalised(raw: RawSource, where: str | None) -> tuple[pl.LazyFrame, int | 
     return frame.select(**columns).with_row_index(_ROW), time.per_second if time else None
 
 
-def _with_numbers(frame: pl.LazyFrame) -> tuple[pl.LazyFrame, TimeColumn | None]:
+def _with_numbers(raw: RawSource) -> tuple[pl.LazyFrame, TimeColumn | None]:
     """Times (where they are plain numbers) and weights as numbers, so that `where` compares them.
 
     The column `unreadable` holds what could not be converted. Returned beside the frame: how its
     times are read from here on.
     """
+    frame = raw.interactions
     schema = frame.collect_schema()
     numbers: dict[str, pl.Expr] = {}
     unreadable = [pl.lit(None, dtype=pl.String)]
     time = None
     if TIMESTAMP in schema:
-        time = time_column(TIMESTAMP, frame)
+        time = time_column(TIMESTAMP, frame, raw.locate(TIMESTAMP))
         unreadable.append(_unreadable(TIMESTAMP, time.ticks))
         if time.per_second is None:
             numbers[TIMESTAMP] = time.ticks
@@ -225,13 +226,13 @@ def _count_ids(rows: pl.LazyFrame, name: str) -> pl.DataFrame:
     return sorted_by_id(counts, name)
 
 
-def _refuse_unreadable(facts: pl.DataFrame, source: str) -> None:
-    if facts["unreadable_rows"].item():
+def _refuse_unreadable(facts: pl.DataFrame, raw: RawSource) -> None:
+    count = facts["unreadable_rows"].item()
+    if count:
         column, _, value = facts[_UNREADABLE].item().partition(" ")
-        expected = "a time like the others" if column == TIMESTAMP else "a number"
+        expected = "a time like the first ones" if column == TIMESTAMP else "a number"
         raise DataError(
-            f"{source}: {column} {value!r} is not {expected} "
-            f"({facts['unreadable_rows'].item():,} such rows)",
+            f"{raw.locate(column)} holds {value!r}, which is not {expected} ({count:,} such rows)",
             hint="mend these rows, or name another column with --columns",
         )
 

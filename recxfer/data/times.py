@@ -29,14 +29,20 @@ class TimeColumn:
     """Ticks in a second; None for plain numbers, whose size tells (`ticks_per_second`)."""
 
 
-def time_column(name: str, frame: pl.LazyFrame) -> TimeColumn:
+def time_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:
     """Choose how column `name` is read, from its type and, for text, its first values.
 
     Numbers stay as they are (fractions are cut off), dates and ISO 8601 text become microseconds
-    since 1970 in UTC; text without a zone is taken as UTC.
+    since 1970 in UTC; text without a zone is taken as UTC. A text column has one form throughout:
+    the one that most of its first values have.
+
+    Args:
+        name: the column.
+        frame: the table it is in.
+        where: the column as messages name it.
 
     Raises:
-        DataError: the column is of a type, or the text of a form, that is no time.
+        DataError: the column is of a type, or its text of a form, that is no time.
     """
     column = pl.col(name)
     dtype = frame.collect_schema()[name]
@@ -47,10 +53,10 @@ def time_column(name: str, frame: pl.LazyFrame) -> TimeColumn:
     if dtype == pl.Date or dtype == pl.Datetime:
         return TimeColumn(column.cast(pl.Datetime("us")).cast(pl.Int64), _MICROSECONDS)
     if dtype == pl.String:
-        return _text_column(name, frame)
+        return _text_column(name, frame, where)
     raise DataError(
-        f"time column {name!r} has type {dtype}; expected numbers, dates or text",
-        hint="name another column with --columns time=COLUMN",
+        f"{where} has type {dtype}; expected times as numbers, dates or text",
+        hint="name another with --columns time=COLUMN",
     )
 
 
@@ -62,23 +68,21 @@ def ticks_per_second(largest: int) -> int:
     return next((10**power for power in (0, 3, 6) if abs(largest) < 10 ** (11 + power)), 10**9)
 
 
-def _text_column(name: str, frame: pl.LazyFrame) -> TimeColumn:
-    sample = frame.select(name).drop_nulls().head(100).collect()[name]
+def _text_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:
+    sample = frame.select(name).drop_nulls().head(100).collect()
     column = pl.col(name).str.strip_chars()
     number = column.cast(pl.Int64, strict=False)
     decimal = column.cast(pl.Float64, strict=False).floor().cast(pl.Int64, strict=False)
-    numbers = pl.coalesce(number, decimal)
-    candidates = [TimeColumn(numbers, None)]
+    candidates = [TimeColumn(pl.coalesce(number, decimal), None)]
     candidates += [TimeColumn(_parsed(column, format), _MICROSECONDS) for format in _FORMATS]
-    for candidate in candidates:
-        parsed = sample.to_frame().select(candidate.ticks).to_series()
-        if not parsed.has_nulls():
-            return candidate
-    raise DataError(
-        f"column {name!r} holds {sample[0]!r}, which is no time; "
-        "expected unix seconds or ISO 8601 such as 2024-05-31 12:00:00",
-        hint="convert the column, or name another with --columns time=COLUMN",
-    )
+    fits = [sample.select(candidate.ticks.count()).item() for candidate in candidates]
+    if sample.height and not any(fits):
+        raise DataError(
+            f"{where} holds {sample.item(0, name)!r}, which is no time; "
+            "expected unix seconds or ISO 8601 such as 2024-05-31 12:00:00",
+            hint="convert the column, or name another with --columns time=COLUMN",
+        )
+    return candidates[fits.index(max(fits))]
 
 
 def _parsed(column: pl.Expr, format: str) -> pl.Expr:

@@ -13,7 +13,7 @@ NOON = int(datetime(2024, 5, 31, 12, tzinfo=UTC).timestamp())
 
 def seconds(values, dtype=None):
     frame = pl.LazyFrame({"t": pl.Series(values, dtype=dtype)})
-    column = time_column("t", frame)
+    column = time_column("t", frame, "log.csv: column 't'")
     ticks = frame.select(column.ticks).collect().to_series()
     per_second = column.per_second or ticks_per_second(ticks.abs().max())
     return (ticks // per_second).to_list()
@@ -54,9 +54,13 @@ def test_nulls_stay_null():
     assert seconds([None, str(NOON)]) == [None, NOON]
 
 
-def test_the_form_must_fit_the_first_values_alike():
-    with pytest.raises(DataError, match="'yesterday', which is no time"):
+def test_text_of_no_known_form_is_refused():
+    with pytest.raises(DataError, match=r"log.csv: column 't' holds 'yesterday', which is no time"):
         seconds(["yesterday"])
+
+
+def test_the_form_of_most_values_counts():
+    assert seconds(["2024-05-31 12:00:00", "?", "2024-05-31 12:00:00"]) == [NOON, None, NOON]
 
 
 def test_a_list_is_no_time():

@@ -113,10 +113,18 @@ def read_path(path: str, columns: Mapping[str, str]) -> RawSource:
     if Path(path).exists() and not columns and (movielens := read_movielens_at(Path(path))):
         return movielens
     files = _find(path)
+    frame = files.scan(header=not by_position(columns))
+    with stream_errors(files.name):
+        names = frame.collect_schema().names()
+        found = find_columns(names, EVENT_ROLES, (USER_ROLE, ITEM_ROLE), columns, files.name)
+        numbers = {name: pl.col(name).cast(pl.Float64) for name in _numbers(frame)}
+    canonical = {role: pl.col(name) for role, name in found.items()}
     source = RawSource(
         name=Path(path).name,
-        interactions=_events(files, columns),
+        # Raw columns stay beside the canonical ones, as numbers where they look so: for --where.
+        interactions=frame.with_columns(**numbers | canonical),
         files=tuple(_record(file) for file in files.paths),
+        raw_names=found,
     )
     if files.format == "atomic" and len(files.paths) == 1:
         source = with_side_tables(
@@ -203,25 +211,15 @@ def _present(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]
     return {key: name for key, name in columns.items() if key not in ids or name in names}
 
 
-def _events(files: _Files, columns: Mapping[str, str]) -> pl.LazyFrame:
-    """The canonical columns beside the raw ones, the latter as numbers where they look so."""
-    frame = files.scan(header=not by_position(columns))
-    with stream_errors(files.name):
-        schema = frame.collect_schema()
-        found = find_columns(
-            schema.names(), EVENT_ROLES, (USER_ROLE, ITEM_ROLE), columns, files.name
-        )
-        texts = [name for name, dtype in schema.items() if dtype == pl.String]
-        sample = frame.select(texts).head(1000).collect()
-    numbers = [
+def _numbers(frame: pl.LazyFrame) -> list[str]:
+    """Text columns whose first values are all plain numbers."""
+    texts = [name for name, dtype in frame.collect_schema().items() if dtype == pl.String]
+    sample = frame.select(texts).head(1000).collect()
+    return [
         column.name
         for column in sample
         if column.null_count() < len(column) and column.str.contains(_PLAIN_NUMBER).all()
     ]
-    raw = {name: pl.col(name) for name in schema} | {
-        name: pl.col(name).cast(pl.Float64) for name in numbers
-    }
-    return frame.select(**raw | {canonical: pl.col(name) for canonical, name in found.items()})
 
 
 def _find(path: str) -> _Files:

