@@ -65,14 +65,18 @@ def cut_times(
         DataError: the times are too few to give each part an event.
     """
     times.sort()
-    first_test = int(times[min(int(times.size * (1 - test_share)), times.size - 1)])
-    first_valid = int(times[min(int(times.size * (1 - test_share - valid_share)), times.size - 1)])
+    last = times.size - 1
+    first_test = times[min(int(times.size * (1 - test_share)), last)]
+    first_valid = times[min(int(times.size * (1 - test_share - valid_share)), last)]
+    if first_valid == first_test:
+        earlier = times[times < first_test]
+        first_valid = earlier.max(initial=times[0])
     if not times[0] < first_valid < first_test:
         raise DataError(
-            f"too few different times for a temporal split (cuts at {first_valid}, {first_test})",
-            hint="choose --split leave-last or users, or larger shares",
+            "too few different times for a temporal split: train, valid and test need one each",
+            hint="choose --split leave-last or users",
         )
-    return first_valid, first_test
+    return int(first_valid), int(first_test)
 
 
 def split_events(rule: SplitRule, part_of_user: NDArray[np.int8]) -> pl.Expr:

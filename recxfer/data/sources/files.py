@@ -9,6 +9,7 @@ from typing import Final, Literal
 import polars as pl
 
 from recxfer.data.schema import SourceFile
+from recxfer.data.sources import SOURCES
 from recxfer.data.sources.atomic import companion, scan_atomic
 from recxfer.data.sources.columns import (
     EVENT_ROLES,
@@ -26,6 +27,7 @@ from recxfer.data.streams import stream_errors
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.files import sha256_of
 from recxfer.foundation.names import IMAGE, TEXT, USER_ID
+from recxfer.foundation.registry import suggestion
 
 _Format = Literal["delimited", "parquet", "json lines", "atomic"]
 
@@ -243,7 +245,9 @@ def _find(path: str) -> _Files:
         nothing = f"{path} does not exist, and is no source by name"
     if not paths:
         raise DataError(
-            nothing, hint="give a file, a folder, a glob in quotes, or movielens-1m, ..."
+            nothing,
+            hint=suggestion(path, SOURCES.names)
+            or f"give a file, a folder, a glob in quotes, or {', '.join(SOURCES.names)}",
         )
     formats = {_format(file) or "delimited" for file in paths}
     if len(formats) > 1:
