@@ -35,6 +35,9 @@ class Ranking:
     num_candidates_R: Tensor
     """int64 candidates each target was ranked among, itself included."""
 
+    top_RK: Tensor | None = None
+    """int64 best outputs of each row, best first, where they were asked for (full ranking only)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lists:
@@ -55,6 +58,7 @@ def rank(
     device: torch.device,
     keep_seen: bool = False,
     candidates: int | None = None,
+    top: int = 0,
     rng: Rng | None = None,
     reporter: Reporter | None = None,
 ) -> Ranking:
@@ -71,6 +75,7 @@ def rank(
         keep_seen: whether items met before stay candidates.
         candidates: rank among this many negatives instead of all items: distinct, drawn uniformly,
             never the target nor (unless kept) seen, and the same for every method.
+        top: also keep this many best outputs of each row.
         rng: names the stream of the candidates.
         reporter: shown the progress.
 
@@ -81,6 +86,7 @@ def rank(
     seen = None if keep_seen else rows.seen
     num_items = learner.output(model).weight_VD.shape[0]
     rank_R = torch.empty(len(rows), dtype=torch.int64)
+    top_RK = torch.empty(len(rows), min(top, num_items), dtype=torch.int64) if top else None
     sampled_RN = None
     if candidates is not None:
         sampled_RN = draw_candidates(rows, num_items, candidates, rng or Rng(0), seen)
@@ -98,7 +104,9 @@ def rank(
             _hide_seen(score_CV, row_C, seen)
             score_CV.scatter_(1, target_C1, best_C1)
         rank_R[row_C] = (score_CV >= best_C1).sum(1).cpu()
-    return Ranking(rank_R, num_candidates_R)
+        if top_RK is not None:
+            top_RK[row_C] = score_CV.topk(top_RK.shape[1], dim=1).indices.cpu()
+    return Ranking(rank_R, num_candidates_R, top_RK if sampled_RN is None else None)
 
 
 def recommend(

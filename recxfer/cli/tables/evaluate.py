@@ -1,0 +1,59 @@
+"""What `evaluate` shows: metrics down, runs across, with intervals and paired differences."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from recxfer.commands.evaluate import EvaluateResult, SliceFigures
+from recxfer.training.statistics import Figure
+
+
+def render(result: EvaluateResult) -> RenderableType:
+    """A table of runs and, where asked for, one of slices."""
+    parts: list[RenderableType] = [_runs(result)]
+    if result.slices and result.by:
+        parts.append(_slices(result.by, result.slices))
+    return Group(*parts)
+
+
+def _runs(result: EvaluateResult) -> Table:
+    first = result.runs[0]
+    among = "" if first.candidates == "all" else f", ranked among {first.candidates} candidates"
+    table = Table(
+        title=f"{first.task} on {first.dataset}: {first.cases:,} cases{among}",
+        title_justify="left",
+    )
+    table.add_column("metric", style="bold")
+    for run in result.runs:
+        table.add_column(f"{run.run}\n({run.method})", justify="right")
+    differences = {(d.run, d.metric): d.difference for d in result.differences}
+    for metric in first.metrics:
+        cells = [Text(metric)]
+        for run in result.runs:
+            cell = _figure(run.metrics[metric])
+            if (run.run, metric) in differences:
+                difference = differences[run.run, metric]
+                cell.append(f"\n{difference.value:+.4f}, p = {difference.p:.3f}", style="dim")
+            cells.append(cell)
+        table.add_row(*cells)
+    return table
+
+
+def _slices(by: str, slices: Sequence[SliceFigures]) -> Table:
+    table = Table(title=f"by {by}", title_justify="left")
+    for heading in ("run", by, "cases"):
+        table.add_column(heading)
+    for metric in slices[0].metrics:
+        table.add_column(metric, justify="right")
+    for part in slices:
+        figures = (_figure(part.metrics[metric]) for metric in part.metrics)
+        table.add_row(Text(part.run), Text(part.slice), f"{part.cases:,}", *figures)
+    return table
+
+
+def _figure(figure: Figure) -> Text:
+    if figure.low is None or figure.high is None:
+        return Text(f"{figure.value:.4f}")
+    return Text.assemble(f"{figure.value:.4f} ", (f"[{figure.low:.4f}, {figure.high:.4f}]", "dim"))

@@ -1,0 +1,249 @@
+"""`evaluate`: finished runs in, figures with intervals and paired differences out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from recxfer.commands.report import write_report
+from recxfer.data.rows import Rows
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import Reporter
+from recxfer.foundation.device import (
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    set_threads,
+)
+from recxfer.foundation.errors import UsageError
+from recxfer.foundation.files import refuse_existing
+from recxfer.foundation.registry import suggestion
+from recxfer.training.cases import ITEM_SLICERS, SLICERS, Cases, Protocol, cases_of, slices_of
+from recxfer.training.runs import Run, open_run
+from recxfer.training.statistics import Difference, Figure, compare, estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """Everything an evaluation depends on."""
+
+    runs: tuple[Path, ...]
+    dataset: Path | None = None
+    on: Literal["valid", "test"] = "test"
+    at: tuple[int, ...] = (5, 10, 20)
+    candidates: int | None = None
+    keep_seen: bool = False
+    by: str | None = None
+    report: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFigures:
+    """One run's metrics."""
+
+    run: str
+    method: str
+    task: str
+    dataset: str
+    cases: int
+    candidates: str
+    """`all`, or `1+N sampled`: metrics among sampled candidates are no metrics among all."""
+
+    metrics: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDifference:
+    """One metric of one run minus that of the first."""
+
+    run: str
+    against: str
+    metric: str
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceFigures:
+    """One run's metrics on some of the cases."""
+
+    run: str
+    slice: str
+    cases: int
+    metrics: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateResult:
+    """All figures."""
+
+    path: Path
+    """The report, or else the first run, whose directory keeps the cases."""
+
+    by: str | None
+    runs: Sequence[RunFigures]
+    differences: Sequence[RunDifference]
+    slices: Sequence[SliceFigures]
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of `--json`."""
+        shown: dict[str, Any] = {"runs": [asdict(run) for run in self.runs]}
+        if len(self.runs) > 1:
+            shown["differences"] = [
+                {"run": d.run, "against": d.against, "metric": d.metric, **asdict(d.difference)}
+                for d in self.differences
+            ]
+        if self.by is not None:
+            shown["by"] = self.by
+            shown["slices"] = [asdict(part) for part in self.slices]
+        return shown
+
+
+def resolve(
+    runs: Sequence[Path],
+    *,
+    settings: Settings,
+    dataset: Path | None = None,
+    on: str = "test",
+    at: str = "5,10,20",
+    candidates: str = "all",
+    keep_seen: bool = False,
+    by: str | None = None,
+    **common: Any,
+) -> EvaluateConfig:
+    """Flags as one config; `evaluate` has no settings of its own beyond them.
+
+    Raises:
+        UsageError: a flag's value is not one of those it knows.
+    """
+    settings.decode({})
+    if on not in {"valid", "test"}:
+        raise UsageError(f"--on {on}: there are test and valid")
+    if by is not None and by not in SLICERS:
+        raise UsageError(
+            f"--by {by}: there are {', '.join(SLICERS)}", hint=suggestion(by, list(SLICERS))
+        )
+    return EvaluateConfig(
+        runs=tuple(runs),
+        dataset=dataset,
+        on="valid" if on == "valid" else "test",
+        at=_lengths(at),
+        candidates=None if candidates == "all" else _count(candidates),
+        keep_seen=keep_seen,
+        by=by,
+        **common,
+    )
+
+
+def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
+    """Measure every run, and compare the others with the first."""
+    if config.report is not None:
+        refuse_existing(config.report, overwrite=config.overwrite)
+    set_threads(config.threads)
+    keep_freed_memory()
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    protocol = Protocol(
+        on=config.on,
+        candidates=config.candidates,
+        keep_seen=config.keep_seen,
+        top=max(config.at),
+        seed=config.seed,
+        precision=config.precision,
+    )
+    figures: list[RunFigures] = []
+    differences: list[RunDifference] = []
+    slices: list[SliceFigures] = []
+    first: tuple[Run, Cases] | None = None
+    for path in config.runs:
+        opened = open_run(path, device)
+        cases, rows = cases_of(opened, protocol, config.dataset, precision, reporter)
+        figures.append(_figures(opened, cases, config))
+        if config.by is not None:
+            slices += _slices(opened, cases, rows, config, config.by)
+        if first is None:
+            first = opened, cases
+        else:
+            differences += _differences(opened, cases, *first, config)
+    result = EvaluateResult(
+        path=config.report or config.runs[0],
+        by=config.by,
+        runs=figures,
+        differences=differences,
+        slices=slices,
+    )
+    if config.report is not None:
+        write_report(config.report, result.as_json())
+    return result
+
+
+def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
+    measured = estimate(cases.metrics(config.at), cases.frame.height, config.seed)
+    covered = {name: Figure(value) for name, value in cases.coverage(config.at).items()}
+    sampled = config.candidates is not None and cases.ranks_items
+    return RunFigures(
+        run=str(opened.path),
+        method=opened.method,
+        task=opened.task.name,
+        dataset=str(config.dataset or opened.header["dataset"]["name"]),
+        cases=cases.frame.height,
+        candidates=f"1+{config.candidates} sampled" if sampled else "all",
+        metrics={**measured, **covered},
+    )
+
+
+def _differences(
+    opened: Run, cases: Cases, reference: Run, known: Cases, config: EvaluateConfig
+) -> list[RunDifference]:
+    if opened.task.name != reference.task.name or not cases.identity.equals(known.identity):
+        raise UsageError(
+            f"{opened.path} ({opened.task.name}, {cases.frame.height} cases) and {reference.path} "
+            f"({reference.task.name}, {known.frame.height} cases) were not held to the same cases",
+            hint="compare runs of one task on one dataset; evaluate others on their own",
+        )
+    compared = compare(
+        cases.metrics(config.at), known.metrics(config.at), cases.frame.height, config.seed
+    )
+    return [
+        RunDifference(
+            run=str(opened.path), against=str(reference.path), metric=name, difference=difference
+        )
+        for name, difference in compared.items()
+    ]
+
+
+def _slices(
+    opened: Run, cases: Cases, rows: Rows, config: EvaluateConfig, by: str
+) -> list[SliceFigures]:
+    if cases.ranks_items is (by == "label") or (by in ITEM_SLICERS and not cases.ranks_items):
+        raise UsageError(
+            f"--by {by} does not fit the task {opened.task.name} of {opened.path}",
+            hint="label is for profiles; target-events and item-frequency are for item tasks",
+        )
+    return [
+        SliceFigures(
+            run=str(opened.path),
+            slice=name,
+            cases=chosen.size,
+            metrics=estimate(cases.metrics(config.at, chosen), chosen.size, config.seed),
+        )
+        for name, chosen in slices_of(opened, rows, config.dataset, by)
+    ]
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part) for part in text.split(",")}))
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise UsageError(f"{text!r}: expected a whole number of at least 1")
+    return count

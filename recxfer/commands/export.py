@@ -1,0 +1,251 @@
+"""`export`: a run in; vectors, recommendations or a self-contained model out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from recxfer.data.batches import evaluation_batches
+from recxfer.foundation import tensors
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import Reporter
+from recxfer.foundation.device import choose_device, keep_freed_memory, set_threads
+from recxfer.foundation.errors import UsageError
+from recxfer.foundation.files import refuse_existing, replaced_file
+from recxfer.foundation.names import ITEM_ID, USER_ID
+from recxfer.foundation.registry import suggestion
+from recxfer.training.ranking import recommend
+from recxfer.training.runs import FORMAT, Run, open_run
+
+VECTOR = "vector"
+BIAS = "bias"
+RANK = "rank"
+SCORE = "score"
+CLASS = "class"
+PROBABILITY = "probability"
+
+FORMATS = {
+    "users": ("parquet", "safetensors"),
+    "items": ("parquet", "safetensors"),
+    "recommendations": ("parquet", "csv", "jsonl"),
+    "model": ("safetensors",),
+}
+"""What can be exported, and as what; the first format is the default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Everything an export depends on."""
+
+    run: Path
+    out: Path
+    what: str = "users"
+    format: str = "parquet"
+    top: int = 10
+    device: str = "auto"
+    threads: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What was written."""
+
+    path: Path
+    what: str
+    format: str
+    rows: int | None = None
+    parameters: int | None = None
+    dimension: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of `--json`."""
+        facts = {"rows": self.rows, "parameters": self.parameters, "dimension": self.dimension}
+        known = {key: value for key, value in facts.items() if value is not None}
+        return {"what": self.what, "format": self.format, **known}
+
+
+def resolve(
+    run: Path,
+    out: Path,
+    *,
+    settings: Settings,
+    what: str = "users",
+    format: str | None = None,
+    **common: Any,
+) -> ExportConfig:
+    """Flags as one config; the format comes from the flag, else from the suffix of `out`.
+
+    Raises:
+        UsageError: unknown `what`, or a format that does not go with it.
+    """
+    settings.decode({})
+    if what not in FORMATS:
+        raise UsageError(
+            f"--what {what}: there are {', '.join(FORMATS)}", hint=suggestion(what, list(FORMATS))
+        )
+    chosen = format or out.suffix.removeprefix(".") or FORMATS[what][0]
+    if chosen not in FORMATS[what]:
+        raise UsageError(
+            f"{what} cannot be written as {chosen!r}; there are {', '.join(FORMATS[what])}",
+            hint="pass --format, or give the output a suffix that names one",
+        )
+    return ExportConfig(run=run, out=out, what=what, format=chosen, **common)
+
+
+def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
+    """Write what was asked for, in one step."""
+    refuse_existing(config.out, overwrite=config.overwrite)
+    set_threads(config.threads)
+    keep_freed_memory()
+    opened = open_run(config.run, choose_device(config.device))
+    return EXPORTS[config.what](config, opened, reporter)
+
+
+def _export_users(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
+    vector_UD = _user_vectors(opened, reporter)
+    if config.format == "safetensors":
+        _write_tensors(config.out, {"users": vector_UD}, opened)
+    else:
+        _write_frame(config, _vector_frame(USER_ID, opened.user_ids, vector_UD))
+    return _vectors_result(config, vector_UD)
+
+
+def _export_items(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
+    if not opened.task.ranks_items:
+        raise UsageError(
+            f"{opened.path} is for {opened.task.name}: its outputs are classes, not items",
+            hint="export the items of the base, or of a run for an item task",
+        )
+    output = opened.learner.output(opened.model)
+    vector_VD = output.weight_VD.detach().float().cpu()
+    bias_V = None if output.bias_V is None else output.bias_V.detach().float().cpu()
+    if config.format == "safetensors":
+        parts = {"items": vector_VD} | ({} if bias_V is None else {BIAS: bias_V})
+        _write_tensors(config.out, parts, opened)
+    else:
+        frame = _vector_frame(ITEM_ID, opened.target.item_ids, vector_VD)
+        if bias_V is not None:
+            frame = frame.with_columns(pl.Series(BIAS, bias_V.numpy()))
+        _write_frame(config, frame)
+    return _vectors_result(config, vector_VD)
+
+
+def _export_recommendations(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
+    frame = (_top_items if opened.task.ranks_items else _best_class)(config, opened, reporter)
+    _write_frame(config, frame)
+    return ExportResult(path=config.out, what=config.what, format=config.format, rows=frame.height)
+
+
+def _top_items(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.DataFrame:
+    lists = recommend(
+        opened.learner,
+        opened.model,
+        opened.rows("all"),
+        config.top,
+        device=opened.device,
+        reporter=reporter,
+    )
+    num_users, k = lists.output_RK.shape
+    ids = opened.target.item_ids
+    frame = pl.DataFrame(
+        {
+            USER_ID: opened.user_ids.gather(_repeated(num_users, k)),
+            ITEM_ID: ids.gather(pl.Series(lists.output_RK.flatten().numpy())),
+            RANK: pl.Series(torch.arange(1, k + 1).repeat(num_users).int().numpy()),
+            SCORE: pl.Series(lists.score_RK.flatten().numpy()),
+        }
+    )
+    # A user who has met almost everything has fewer than `top` items left.
+    return frame.filter(pl.col(SCORE).is_finite())
+
+
+def _best_class(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.DataFrame:
+    vector_UD = _user_vectors(opened, reporter).to(opened.device)
+    with torch.inference_mode():
+        score_UC = opened.learner.output(opened.model).scores(vector_UD)
+    best = score_UC.softmax(1).max(1)
+    classes = pl.Series(opened.task.classes)
+    return pl.DataFrame(
+        {
+            USER_ID: opened.user_ids,
+            CLASS: classes.gather(pl.Series(best.indices.cpu().numpy())),
+            PROBABILITY: pl.Series(best.values.cpu().numpy()),
+        }
+    )
+
+
+def _export_model(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
+    parts, header = opened.merged_tensors()
+    tensors.save(config.out, parts, header)
+    return ExportResult(
+        path=config.out,
+        what=config.what,
+        format=config.format,
+        parameters=sum(part.numel() for part in parts.values()),
+    )
+
+
+def _user_vectors(opened: Run, reporter: Reporter) -> Tensor:
+    """The vector of every user at the end of their whole history (U, D)."""
+    rows = opened.rows("all")
+    parts: list[tuple[Tensor, Tensor]] = []
+    with (
+        torch.inference_mode(),
+        reporter.track("encoding users", len(rows), "users") as tracker,
+    ):
+        for row_B in evaluation_batches(rows):
+            batch = rows.batch(row_B).to(opened.device)
+            user_BD = opened.learner.represent(opened.model, batch)
+            parts.append((row_B, user_BD.float().cpu()))
+            tracker.advance(row_B.numel())
+    vector_UD = torch.empty(len(rows), parts[0][1].shape[1])
+    for row_B, user_BD in parts:
+        vector_UD[row_B] = user_BD
+    return vector_UD
+
+
+def _vector_frame(id_column: str, ids: pl.Series, vector_XD: Tensor) -> pl.DataFrame:
+    vectors = pl.Series(VECTOR, vector_XD.numpy(), dtype=pl.Array(pl.Float32, vector_XD.shape[1]))
+    return pl.DataFrame([ids.alias(id_column), vectors])
+
+
+def _repeated(count: int, times: int) -> pl.Series:
+    return pl.Series(torch.arange(count).repeat_interleave(times).numpy())
+
+
+def _write_frame(config: ExportConfig, frame: pl.DataFrame) -> None:
+    with replaced_file(config.out) as temporary:
+        if config.format == "csv":
+            frame.write_csv(temporary)
+        elif config.format == "jsonl":
+            frame.write_ndjson(temporary)
+        else:
+            frame.write_parquet(temporary)
+
+
+def _write_tensors(out: Path, parts: dict[str, Tensor], opened: Run) -> None:
+    facts = {key: opened.header[key] for key in ("dataset", "task")}
+    tensors.save(out, parts, {"format": FORMAT, "kind": "vectors", **facts})
+
+
+def _vectors_result(config: ExportConfig, vector_XD: Tensor) -> ExportResult:
+    return ExportResult(
+        path=config.out,
+        what=config.what,
+        format=config.format,
+        rows=vector_XD.shape[0],
+        dimension=vector_XD.shape[1],
+    )
+
+
+EXPORTS: dict[str, Callable[[ExportConfig, Run, Reporter], ExportResult]] = {
+    "users": _export_users,
+    "items": _export_items,
+    "recommendations": _export_recommendations,
+    "model": _export_model,
+}

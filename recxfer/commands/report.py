@@ -1,0 +1,89 @@
+"""The page that `evaluate --report` writes: self-contained HTML, everything escaped."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from recxfer.foundation.files import replaced_file
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0 2rem; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+small { color: #666; }
+"""
+
+
+def write_report(path: Path, result: Mapping[str, Any]) -> None:
+    """Write the page.
+
+    Args:
+        path: the HTML file.
+        result: what `evaluate --json` prints.
+    """
+    parts = [_runs(result["runs"])]
+    if result.get("differences"):
+        parts.append(_differences(result["differences"]))
+    if result.get("slices"):
+        parts.append(_slices(result["by"], result["slices"]))
+    page = (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f"<title>recxfer evaluate</title><style>{STYLE}</style></head>"
+        f"<body><h1>Evaluation</h1>{''.join(parts)}</body></html>\n"
+    )
+    with replaced_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
+    names = list(runs[0]["metrics"])
+    head = ["run", "method", "task", "cases", "candidates", *names]
+    rows = (
+        [r["run"], r["method"], r["task"], f"{r['cases']:,}", r["candidates"]]
+        + [_figure(r["metrics"].get(name)) for name in names]
+        for r in runs
+    )
+    return "<h2>Runs</h2><p>95 % intervals from resampled cases.</p>" + _table(head, rows)
+
+
+def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
+    rows = (
+        [
+            d["run"],
+            d["metric"],
+            *(f"{d[key]:+.4f}" for key in ("value", "low", "high")),
+            f"{d['p']:.4f}",
+        ]
+        for d in differences
+    )
+    against = differences[0]["against"]
+    head = ["run", "metric", "difference", "low", "high", "p"]
+    return f"<h2>Against {escape(against)}, in pairs</h2>" + _table(head, rows)
+
+
+def _slices(by: str, slices: Sequence[Mapping[str, Any]]) -> str:
+    names = list(slices[0]["metrics"])
+    rows = (
+        [s["run"], s["slice"], f"{s['cases']:,}"]
+        + [_figure(s["metrics"].get(name)) for name in names]
+        for s in slices
+    )
+    return f"<h2>By {escape(by)}</h2>" + _table(["run", by, "cases", *names], rows)
+
+
+def _figure(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return ""
+    if figure["low"] is None:
+        return f"{figure['value']:.4f}"
+    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    def cells(tag: str, values: Iterable[str]) -> str:
+        return "".join(f"<{tag}>{escape(value)}</{tag}>" for value in values)
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"

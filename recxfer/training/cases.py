@@ -1,0 +1,211 @@
+"""What a run did with each held-out case: computed once, kept as Parquet beside the run."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from recxfer.data.dataset import Dataset
+from recxfer.data.rows import Rows
+from recxfer.foundation.console import Reporter
+from recxfer.foundation.errors import DataError
+from recxfer.foundation.files import canonical_json, replaced_file, sha256_of, sha256_of_text
+from recxfer.foundation.names import CHECKPOINT, USER
+from recxfer.foundation.rng import Rng
+from recxfer.training.loop import autocast
+from recxfer.training.metrics import Metric, class_metrics, coverage, ranking_metrics
+from recxfer.training.ranking import rank
+from recxfer.training.runs import Run
+from recxfer.training.validation import class_scores
+
+TARGET = "target"
+RANK = "rank"
+TOP = "top"
+SCORES = "scores"
+
+
+Slice = tuple[str, NDArray[np.int64]]
+"""A name and the numbers of its cases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What a case is ranked among; part of the name under which results are kept."""
+
+    on: Literal["valid", "test"] = "test"
+    candidates: int | None = None
+    """Sampled negatives, or None for all items."""
+
+    keep_seen: bool = False
+    top: int = 20
+    """Length of the lists that coverage looks at."""
+
+    seed: int = 0
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Every case of a run, in row order, with what the run made of it."""
+
+    frame: pl.DataFrame
+    """user, target and, for item tasks, rank and perhaps top; for classes, scores."""
+
+    num_outputs: int
+
+    @property
+    def ranks_items(self) -> bool:
+        """Whether the cases are rankings, not classifications."""
+        return RANK in self.frame.columns
+
+    @property
+    def identity(self) -> pl.DataFrame:
+        """Who and what is predicted: runs with equal identities can be compared in pairs."""
+        return self.frame.select(USER, TARGET)
+
+    def metrics(
+        self, at: tuple[int, ...], chosen: NDArray[np.int64] | None = None
+    ) -> dict[str, Metric]:
+        """Metrics over all cases, or over the chosen ones."""
+        frame = self.frame if chosen is None else self.frame[chosen]
+        if self.ranks_items:
+            return ranking_metrics(frame[RANK].to_numpy(), at)
+        return class_metrics(frame[SCORES].to_numpy().astype(np.float64), frame[TARGET].to_numpy())
+
+    def coverage(self, at: tuple[int, ...]) -> dict[str, float]:
+        """coverage@k where lists were kept."""
+        if TOP not in self.frame.columns:
+            return {}
+        return dict(coverage(self.frame[TOP].to_numpy(), self.num_outputs, at))
+
+
+def cases_of(
+    run: Run, protocol: Protocol, dataset: Path | None, precision: torch.dtype, reporter: Reporter
+) -> tuple[Cases, Rows]:
+    """The cases of a run under a protocol: read if they were kept, else computed and kept.
+
+    Raises:
+        DataError: the part has no case.
+    """
+    target = run.target if dataset is None else run.open_target(dataset)
+    rows = run.rows(protocol.on, dataset)
+    if len(rows) == 0:
+        raise DataError(
+            f"{target.path} has no {protocol.on} case for the task {run.task.name}",
+            hint="prepare the dataset with a split that has one",
+        )
+    path = run.path / f"cases-{_key(run, target, protocol)}.parquet"
+    frame = _read(path)
+    if frame is None:
+        with autocast(run.device, precision):
+            frame = _compute(run, rows, protocol, reporter)
+        _keep(path, frame, reporter)
+    return Cases(frame, run.task.num_outputs), rows
+
+
+def slices_of(run: Run, rows: Rows, dataset: Path | None, by: str) -> list[Slice]:
+    """Cases by a property: name of each slice and its case numbers, empty slices left out."""
+    target = run.target if dataset is None else run.open_target(dataset)
+    return SLICERS[by](run, rows, target)
+
+
+def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl.DataFrame:
+    assert rows.target_R is not None
+    columns = {USER: rows.user_R.numpy(), TARGET: rows.target_R.numpy()}
+    if not run.task.ranks_items:
+        score_RC = class_scores(run.learner, run.model, rows, run.device)
+        return pl.DataFrame({**columns, SCORES: score_RC.numpy()})
+    ranking = rank(
+        run.learner,
+        run.model,
+        rows,
+        device=run.device,
+        keep_seen=protocol.keep_seen,
+        candidates=protocol.candidates,
+        top=protocol.top,
+        rng=Rng(protocol.seed),
+        reporter=reporter,
+    )
+    frame = pl.DataFrame({**columns, RANK: ranking.rank_R.numpy()})
+    if ranking.top_RK is None:
+        return frame
+    return frame.with_columns(pl.Series(TOP, ranking.top_RK.int().numpy()))
+
+
+def _key(run: Run, target: Dataset, protocol: Protocol) -> str:
+    facts = {
+        "checkpoint": sha256_of(run.path / CHECKPOINT),
+        "dataset": target.info.fingerprint,
+        "protocol": asdict(protocol),
+    }
+    return f"{protocol.on}-{sha256_of_text(canonical_json(facts))[:16]}"
+
+
+def _read(path: Path) -> pl.DataFrame | None:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+
+
+def _keep(path: Path, frame: pl.DataFrame, reporter: Reporter) -> None:
+    try:
+        with replaced_file(path) as temporary:
+            frame.write_parquet(temporary)
+    except DataError as error:
+        reporter.warn(f"results are not kept for next time: {error.message}")
+
+
+def _by_bins(value_R: NDArray[np.int64], edges: tuple[int, ...]) -> list[Slice]:
+    """Slices `0`, `1-5`, ..., `51+` from the largest value of each bin."""
+    place_R = np.searchsorted(np.asarray(edges), value_R, side="left")
+    lows = (0, *(edge + 1 for edge in edges))
+    names = [
+        str(low) if low == high else f"{low}-{high}" for low, high in zip(lows, edges, strict=False)
+    ]
+    names.append(f"{lows[-1]}+")
+    found = ((name, np.flatnonzero(place_R == place)) for place, name in enumerate(names))
+    return [(name, cases) for name, cases in found if cases.size]
+
+
+def _history_length(run: Run, rows: Rows, target: Dataset) -> list[Slice]:
+    return _by_bins(rows.length_R.numpy(), (0, 5, 20, 50, 100))
+
+
+def _target_events(run: Run, rows: Rows, target: Dataset) -> list[Slice]:
+    events = target.events
+    train_U = torch.bincount(events.user_E[events.split_E == 0], minlength=events.num_users)
+    return _by_bins(train_U[rows.user_R].numpy(), (0, 1, 4))
+
+
+def _item_frequency(run: Run, rows: Rows, target: Dataset) -> list[Slice]:
+    assert rows.target_R is not None
+    events = target.events
+    train = events.item_E[events.split_E == 0].long()
+    count_V = torch.bincount(train, minlength=target.num_items + 1)[1:]
+    return _by_bins(count_V[rows.target_R].numpy(), (0, 5, 20, 100))
+
+
+def _label(run: Run, rows: Rows, target: Dataset) -> list[Slice]:
+    assert rows.target_R is not None
+    class_R = rows.target_R.numpy()
+    found = ((name, np.flatnonzero(class_R == c)) for c, name in enumerate(run.task.classes))
+    return [(name, cases) for name, cases in found if cases.size]
+
+
+Slicer = Callable[[Run, Rows, Dataset], list[Slice]]
+SLICERS: dict[str, Slicer] = {
+    "history-length": _history_length,
+    "target-events": _target_events,
+    "item-frequency": _item_frequency,
+    "label": _label,
+}
+"""What `--by` knows. Events and frequencies are those of the training part."""
+
+ITEM_SLICERS = frozenset({"target-events", "item-frequency"})
+"""Slicers that only make sense where items are ranked."""
