@@ -5,29 +5,26 @@ from typing import Annotated
 import typer
 
 from recxfer import __version__
+from recxfer.cli.boundary import Boundary
 from recxfer.cli.evaluate import evaluate
 from recxfer.cli.export import export
 from recxfer.cli.prepare import prepare
 from recxfer.cli.pretrain import pretrain
 from recxfer.cli.transfer import transfer
 
-JOURNEY = """
-[bold]The whole journey[/bold]
-
-  recxfer prepare movielens-1m data/ml-1m\n
-  recxfer pretrain data/ml-1m runs/base\n
-  recxfer transfer runs/base data/ml-1m runs/gender --method peterrec --task profile:gender\n
-  recxfer evaluate runs/gender\n
-  recxfer export runs/base users.parquet --what users
-"""
-
 app = typer.Typer(
     name="recxfer",
-    help="Pre-training and transfer learning for recommender systems.",
-    epilog=JOURNEY,
+    cls=Boundary,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
+    epilog="""[bold]From logs to vectors[/bold]
+  recxfer prepare movielens-1m data/ml-1m
+  recxfer pretrain data/ml-1m runs/base
+  recxfer transfer runs/base data/ml-1m runs/age \\
+    --method peterrec --task profile:age
+  recxfer evaluate runs/age
+  recxfer export runs/base users.parquet --what users
+""",
 )
 
 
@@ -47,15 +44,42 @@ def root(
     """Pre-training and transfer learning for recommender systems."""
 
 
-app.command(epilog="Example: recxfer prepare ratings.csv.gz data/shop --min-user-events 5")(prepare)
-app.command(epilog="Example: recxfer pretrain data/shop runs/base --backbone nextitnet")(pretrain)
 app.command(
-    epilog="Example: recxfer transfer runs/base data/shop runs/age --method peterrec "
-    "--task profile:age --set bottleneck=16"
+    epilog="""[bold]Examples[/bold]
+  recxfer prepare movielens-1m data/ml-1m
+  recxfer prepare 'logs/*.csv.gz' data/shop \\
+    --columns user=buyer,item=sku --where 'rating >= 4'
+  recxfer prepare kitchen.csv data/kitchen --link data/food
+  recxfer prepare synthetic data/toy --set users=2000
+"""
+)(prepare)
+app.command(
+    epilog="""[bold]Examples[/bold]
+  recxfer pretrain data/shop runs/base
+  recxfer pretrain data/shop runs/cnn --backbone nextitnet --epochs 20 --set dim=128
+  recxfer prepare synthetic data/toy | recxfer pretrain - runs/toy
+"""
+)(pretrain)
+app.command(
+    epilog="""[bold]Examples[/bold]
+  recxfer transfer --list
+  recxfer transfer runs/base data/shop runs/age \\
+    --method peterrec --task profile:age --set bottleneck=16
+  recxfer transfer runs/food data/kitchen runs/cold \\
+    --method finetune --task cross-domain
+"""
 )(transfer)
-app.command(epilog="Example: recxfer evaluate runs/gender runs/gender-full --by history-length")(
-    evaluate
-)
-app.command(epilog="Example: recxfer export runs/base top.parquet --what recommendations --top 20")(
-    export
-)
+app.command(
+    epilog="""[bold]Examples[/bold]
+  recxfer evaluate runs/base --at 10
+  recxfer evaluate runs/full runs/patched runs/probe \\
+    --by history-length --report compared.html
+"""
+)(evaluate)
+app.command(
+    epilog="""[bold]Examples[/bold]
+  recxfer export runs/base users.parquet --what users
+  recxfer export runs/base top.parquet --what recommendations --top 20
+  recxfer export runs/age merged.safetensors --what model
+"""
+)(export)

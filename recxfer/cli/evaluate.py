@@ -16,18 +16,36 @@ if TYPE_CHECKING:
 def evaluate(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Runs; the first is what others are compared to; - reads stdin."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Finished runs; the others are compared with the first; - reads one from stdin.",
+        ),
     ],
     dataset: Annotated[
-        Path | None, typer.Option("--dataset", help="Another dataset with the same items.")
+        Path | None,
+        typer.Option(
+            "--dataset", metavar="DATASET", help="Another dataset with the same items, if any."
+        ),
     ] = None,
-    on: Annotated[str, typer.Option("--on", help="test or valid.")] = "test",
-    at: Annotated[str, typer.Option("--at", help="Lengths of the lists.")] = "5,10,20",
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on", help="test or valid.", autocompletion=options.among(["test", "valid"])
+        ),
+    ] = "test",
+    at: Annotated[
+        str, typer.Option("--at", metavar="K,K,...", help="Lengths of the ranked lists.")
+    ] = "5,10,20",
     candidates: Annotated[
-        str, typer.Option("--candidates", help="all, or a number of sampled negatives.")
+        str,
+        typer.Option(
+            "--candidates",
+            metavar="all|N",
+            help="Rank all items, or the target among N sampled ones.",
+        ),
     ] = "all",
     keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="Items met before stay candidates.")
+        bool, typer.Option("--keep-seen", help="Rank items a user has met already, too.")
     ] = False,
     by: Annotated[
         str | None,
@@ -73,4 +91,4 @@ def evaluate(
             reporter,
         )
 
-    execute("evaluate", work, as_json=json, quiet=quiet, debug=debug)
+    execute("evaluate", work, as_json=json, quiet=quiet)

@@ -14,19 +14,33 @@ if TYPE_CHECKING:
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="A finished run; - reads it from stdin.")],
-    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A finished run; - reads the path from stdin."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     what: Annotated[
-        str, typer.Option("--what", help="users, items, recommendations or model.")
+        str,
+        typer.Option(
+            "--what",
+            help="users, items, recommendations or model.",
+            autocompletion=options.among(["users", "items", "recommendations", "model"]),
+        ),
     ] = "users",
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="parquet, csv, jsonl or safetensors; default by suffix."),
+        typer.Option(
+            "--format",
+            help="parquet, csv, jsonl or safetensors; by default what the suffix of OUT says.",
+            autocompletion=options.among(["parquet", "csv", "jsonl", "safetensors"]),
+        ),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Length of recommendation lists.")] = 10,
     config: options.Config = None,
     set_: options.Set = None,
+    seed: options.Seed = 0,
     device: options.Device = "auto",
+    precision: options.Precision = "fp32",
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -54,4 +68,4 @@ def export(
             reporter,
         )
 
-    execute("export", work, as_json=json, quiet=quiet, debug=debug)
+    execute("export", work, as_json=json, quiet=quiet)

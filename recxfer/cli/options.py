@@ -1,34 +1,103 @@
-"""Options that several commands share, declared once."""
+"""Options that every command takes, declared once.
 
+A script may pass one set of them to all commands: a command that has no use for one (`--device`
+in `prepare`) takes it and does nothing with it.
+"""
+
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+_PANEL = "Options of every command"
+
+
+def among(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Shell completion out of a few names."""
+    known = list(names)
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in known if name.startswith(incomplete)]
+
+    return complete
+
+
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE.toml", help="Settings by section; --set wins over it."),
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        help="Settings by section; --set and flags win over them.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as optim.lr=3e-4."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, such as optim.warmup=0.1; can be repeated.",
+        rich_help_panel=_PANEL,
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
+Seed = Annotated[
+    int, typer.Option("--seed", help="Of everything random.", rich_help_panel=_PANEL, min=0)
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:1, mps, ...",
+        rich_help_panel=_PANEL,
+        autocompletion=among(["auto", "cpu", "cuda", "mps"]),
+    ),
+]
 Precision = Annotated[
     str,
-    typer.Option("--precision", help="auto, fp32 or bf16; auto is bf16 where hardware has it."),
+    typer.Option(
+        "--precision",
+        help="auto, fp32 or bf16; auto is bf16 where the hardware multiplies in it.",
+        rich_help_panel=_PANEL,
+        autocompletion=among(["auto", "fp32", "bf16"]),
+    ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, notes or warnings.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads; default: all.", rich_help_panel=_PANEL),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="One JSON object on stdout, and nothing else; errors are JSON too.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress, notes or warnings.", rich_help_panel=_PANEL),
+]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the output if it exists, once it is made.")
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace an output that exists, once the new one is whole.",
+        rich_help_panel=_PANEL,
+    ),
 ]
+Debug = Annotated[
+    bool,  # read by the error boundary, before the command's own arguments are
+    typer.Option("--debug", help="Errors come with their traceback.", rich_help_panel=_PANEL),
+]
+
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", help="Passes over the training data.", min=1)
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Rows of a step, on average.", min=1)
+]
+Lr = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training data.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Rows of a step, on average.")]
-Lr = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]

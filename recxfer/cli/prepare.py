@@ -1,56 +1,84 @@
 """`recxfer prepare`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recxfer.cli import options
-from recxfer.cli.execution import execute
+from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.data.sources import SOURCES
 
 if TYPE_CHECKING:
     from recxfer.commands.prepare import PrepareResult
     from recxfer.foundation.console import Reporter
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        help="A csv, tsv, parquet, jsonl or atomic file, a directory or glob of them, "
-        "or movielens-1m, movielens-100k, synthetic."
-    ),
-]
-
 
 def prepare(
-    source: Source,
-    dataset: Annotated[Path, typer.Argument(help="The dataset directory to make.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A csv, tsv, parquet, jsonl or atomic file, a directory or glob of them, "
+            f"or {', '.join(SOURCES.names)}; - reads the path from stdin.",
+        ),
+    ],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="The dataset directory to make.")
+    ],
     columns: Annotated[
         str | None,
-        typer.Option("--columns", metavar="user=..,item=..", help="Which column is what."),
+        typer.Option(
+            "--columns",
+            metavar="user=..,item=..",
+            help="Which column is user, item, time, event, weight; usual names are found.",
+        ),
     ] = None,
-    items: Annotated[Path | None, typer.Option("--items", help="Item table: id, text.")] = None,
-    users: Annotated[Path | None, typer.Option("--users", help="User table: id, labels.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of ITEM.jpg.")] = None,
+    items: Annotated[
+        Path | None, typer.Option("--items", metavar="FILE", help="Item table: id, text, image.")
+    ] = None,
+    users: Annotated[
+        Path | None, typer.Option("--users", metavar="FILE", help="User table: id and labels.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Folder of ITEM.jpg.")
+    ] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="Keep rows: 'rating >= 4'.")
     ] = None,
-    min_user_events: Annotated[int | None, typer.Option("--min-user-events", min=1)] = None,
-    min_item_events: Annotated[int | None, typer.Option("--min-item-events", min=1)] = None,
+    min_user_events: Annotated[
+        int | None, typer.Option("--min-user-events", min=1, help="Drop people with fewer.")
+    ] = None,
+    min_item_events: Annotated[
+        int | None, typer.Option("--min-item-events", min=1, help="Drop items with fewer.")
+    ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="leave-last, temporal or users.")
+        str | None,
+        typer.Option(
+            "--split",
+            help="leave-last, temporal or users. Default: leave-last.",
+            autocompletion=options.among(["leave-last", "temporal", "users"]),
+        ),
     ] = None,
     link: Annotated[
-        list[Path] | None, typer.Option("--link", help="A dataset that shares people.")
+        list[Path] | None,
+        typer.Option("--link", metavar="DATASET", help="Record the people shared with it."),
     ] = None,
     exclude_users: Annotated[
-        list[Path] | None, typer.Option("--exclude-users", help="Leave a dataset's people out.")
+        list[Path] | None,
+        typer.Option("--exclude-users", metavar="DATASET", help="Leave its people out."),
     ] = None,
     exclude_items: Annotated[
-        list[Path] | None, typer.Option("--exclude-items", help="Leave a dataset's items out.")
+        list[Path] | None,
+        typer.Option("--exclude-items", metavar="DATASET", help="Leave its items out."),
     ] = None,
     config: options.Config = None,
     set_: options.Set = None,
     seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     overwrite: options.Overwrite = False,
@@ -59,12 +87,14 @@ def prepare(
     """Make a dataset out of raw logs."""
 
     def work(reporter: "Reporter") -> "PrepareResult":
+        if threads is not None:  # polars reads this once, when it is imported
+            os.environ["POLARS_MAX_THREADS"] = str(threads)
         from recxfer.commands import prepare as command
         from recxfer.foundation.config import Settings
 
         return command.run(
             command.resolve(
-                source,
+                source if source != "-" else str(path_or_stdin(source)),
                 dataset,
                 settings=Settings.read(config, set_ or ()),
                 columns=columns,
@@ -84,4 +114,4 @@ def prepare(
             reporter,
         )
 
-    execute("prepare", work, as_json=json, quiet=quiet, debug=debug)
+    execute("prepare", work, as_json=json, quiet=quiet)

@@ -16,19 +16,31 @@ if TYPE_CHECKING:
 
 
 def pretrain(
-    dataset: Annotated[str, typer.Argument(help="A prepared dataset; - reads it from stdin.")],
-    run: Annotated[Path, typer.Argument(help="The run directory to make.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(metavar="DATASET", help="A prepared dataset; - reads the path from stdin."),
+    ],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory to make.")],
     objective: Annotated[
         str | None,
-        typer.Option("--objective", help=f"{', '.join(OBJECTIVES.names)}. Default: next-item."),
+        typer.Option(
+            "--objective",
+            help=f"{', '.join(OBJECTIVES.names)}. Default: next-item.",
+            autocompletion=options.among(OBJECTIVES.names),
+        ),
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", help=f"{', '.join(BACKBONES.names)}. Default: sasrec."),
+        typer.Option(
+            "--backbone",
+            help=f"{', '.join(BACKBONES.names)}. Default: sasrec.",
+            autocompletion=options.among(BACKBONES.names),
+        ),
     ] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: options.Lr = None,
+    resume: options.Resume = False,
     config: options.Config = None,
     set_: options.Set = None,
     seed: options.Seed = 0,
@@ -38,7 +50,6 @@ def pretrain(
     json: options.Json = False,
     quiet: options.Quiet = False,
     overwrite: options.Overwrite = False,
-    resume: options.Resume = False,
     debug: options.Debug = False,
 ) -> None:
     """Train a backbone on a dataset."""
@@ -67,4 +78,4 @@ def pretrain(
             reporter,
         )
 
-    execute("pretrain", work, as_json=json, quiet=quiet, debug=debug, resumable=True)
+    execute("pretrain", work, as_json=json, quiet=quiet, resumable=True)

@@ -23,18 +23,35 @@ def _list_methods(value: bool) -> None:
 
 
 def transfer(
-    base: Annotated[str, typer.Argument(help="A pretrained run; - reads it from stdin.")],
-    dataset: Annotated[Path, typer.Argument(help="The target dataset.")],
-    run: Annotated[Path, typer.Argument(help="The run directory to make.")],
+    base: Annotated[
+        str,
+        typer.Argument(metavar="BASE", help="A pretrained run; - reads the path from stdin."),
+    ],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The target dataset.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory to make.")],
     method: Annotated[
-        str | None, typer.Option("--method", help=f"{', '.join(METHODS.names)}.")
+        str | None,
+        typer.Option(
+            "--method",
+            help=f"{', '.join(METHODS.names)}.",
+            autocompletion=options.among(METHODS.names),
+        ),
     ] = None,
     task: Annotated[
-        str, typer.Option("--task", help="next-item, cross-domain or profile:COLUMN.")
+        str,
+        typer.Option(
+            "--task",
+            help="next-item, cross-domain or profile:COLUMN.",
+            autocompletion=options.among(["next-item", "cross-domain", "profile:"]),
+        ),
     ] = "next-item",
     source: Annotated[
         Path | None,
-        typer.Option("--source", help="cross-domain: where histories are, if not in BASE's own."),
+        typer.Option(
+            "--source",
+            metavar="DATASET",
+            help="cross-domain: where histories are read, if not in the dataset of BASE.",
+        ),
     ] = None,
     list_: Annotated[
         bool,
@@ -43,6 +60,7 @@ def transfer(
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: options.Lr = None,
+    resume: options.Resume = False,
     config: options.Config = None,
     set_: options.Set = None,
     seed: options.Seed = 0,
@@ -52,7 +70,6 @@ def transfer(
     json: options.Json = False,
     quiet: options.Quiet = False,
     overwrite: options.Overwrite = False,
-    resume: options.Resume = False,
     debug: options.Debug = False,
 ) -> None:
     """Adapt a pretrained run to a task by a named method."""
@@ -83,4 +100,4 @@ def transfer(
             reporter,
         )
 
-    execute("transfer", work, as_json=json, quiet=quiet, debug=debug, resumable=True)
+    execute("transfer", work, as_json=json, quiet=quiet, resumable=True)

@@ -1,1 +1,1 @@
-"""What every floor stands on: errors, config, registry, names, files, tensors, rng, device, console."""
+"""What every floor stands on: errors, config, registry, names, files, tensors, rng, ...."""

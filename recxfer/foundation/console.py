@@ -1,6 +1,7 @@
 """Talking to a person while something runs: notes, warnings and progress, all on stderr."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+LOG_SECONDS = 15.0
+"""Where stderr is no terminal, a tracker writes a line this often at most."""
 
 
 class Tracker(Protocol):
@@ -75,11 +79,13 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """What the column shows."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} {task.fields['unit']}/s", style="dim")
+        if speed is None:
+            return Text("")
+        return Text(f"{speed:,.{0 if speed >= 10 else 2}f} {task.fields['unit']}/s", style="dim")
 
 
 @dataclass
-class _Shown:
+class _Bar:
     """A tracker drawn as one line of a rich display."""
 
     progress: Progress
@@ -88,33 +94,71 @@ class _Shown:
     def advance(self, count: int = 1, **fields: float | str) -> None:
         """See `Tracker.advance`."""
         if fields:
-            parts = (
-                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in fields.items()
-            )
-            self.progress.update(self.task, shown="  ".join(parts))
+            self.progress.update(self.task, shown=_text(fields))
         self.progress.advance(self.task, count)
 
 
+@dataclass
+class _Log:
+    """A tracker for files and pipes: a line now and then."""
+
+    console: Console
+    description: str
+    total: int | None
+    unit: str
+    done: int = 0
+    fields: dict[str, float | str] = field(default_factory=dict)
+    written: float = field(default_factory=time.monotonic)
+
+    def advance(self, count: int = 1, **fields: float | str) -> None:
+        """See `Tracker.advance`."""
+        self.done += count
+        self.fields |= fields
+        if time.monotonic() - self.written >= LOG_SECONDS:
+            self.written = time.monotonic()
+            of = "" if self.total is None else f"/{self.total:,}"
+            line = f"{self.description}: {self.done:,}{of} {self.unit}  {_text(self.fields)}"
+            self.console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
 class RichReporter:
-    """Bars with rate and time left where stderr is a terminal; notes and warnings as lines."""
+    """Bars with rate and time left where stderr is a terminal, else a line now and then.
+
+    Keeps the warnings, too.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._progress: Progress | None = None
+        self.warnings: list[str] = []
 
     def note(self, message: str) -> None:
         """See `Reporter.note`."""
-        self._console.print(message, style="dim", markup=False, highlight=False)
+        self._print(message, "dim")
 
     def warn(self, message: str) -> None:
         """See `Reporter.warn`."""
-        self._console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+        self.warnings.append(message)
+        self._print(f"warning: {message}", "yellow")
 
     @contextmanager
     def track(self, description: str, total: int | None, unit: str) -> Iterator[Tracker]:
         """See `Reporter.track`."""
+        if not self._console.is_terminal:
+            yield _Log(self._console, description, total, unit)
+            return
+        with self._display() as progress:
+            task = progress.add_task(description, total=total, unit=unit, shown="")
+            try:
+                yield _Bar(progress, task)
+            finally:
+                progress.remove_task(task)
+
+    @contextmanager
+    def _display(self) -> Iterator[Progress]:
+        """The display that is on screen; the outermost block puts it there and takes it away."""
         if self._progress is not None:
-            yield from self._line(self._progress, description, total, unit)
+            yield self._progress
             return
         with Progress(
             TextColumn("{task.description}"),
@@ -125,20 +169,16 @@ class RichReporter:
             TextColumn("{task.fields[shown]}"),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
-        ) as progress:
-            self._progress = progress
+        ) as self._progress:
             try:
-                yield from self._line(progress, description, total, unit)
+                yield self._progress
             finally:
                 self._progress = None
 
-    @staticmethod
-    def _line(
-        progress: Progress, description: str, total: int | None, unit: str
-    ) -> Iterator[Tracker]:
-        task = progress.add_task(description, total=total, unit=unit, shown="")
-        try:
-            yield _Shown(progress, task)
-        finally:
-            progress.remove_task(task)
+    def _print(self, message: str, style: str) -> None:
+        self._console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _text(fields: Mapping[str, float | str]) -> str:
+    parts = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in fields.items())
+    return "  ".join(parts)

@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with its exit code. Anything else that escapes is a bug (exit 1)."""
+"""The errors a user can meet, each with its exit code. Anything else is a bug (exit 1)."""
 
 from typing import ClassVar
 

@@ -36,7 +36,8 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise UsageError(
-            f"{path} exists already", hint="choose another output, or pass --overwrite to replace it"
+            f"{path} exists already",
+            hint="choose another output, or pass --overwrite to replace it",
         )
 
 
@@ -44,7 +45,8 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 def replaced_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` when the block ends well.
 
-    The bytes are synced before the rename: after a crash the old file or the new one is there, whole.
+    The bytes are synced before the rename: after a crash the old file or the new one is there,
+    whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -95,7 +97,9 @@ def replaced_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, for people to read, in one atomic step."""
     with replaced_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: Path) -> Any:

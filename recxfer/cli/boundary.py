@@ -1,0 +1,117 @@
+"""The error boundary: whatever a command raises ends as one message on stderr and an exit code."""
+
+import errno
+import json
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from recxfer.foundation.errors import DataError, RecxferError, UsageError
+
+BUG: Final = 1
+INTERRUPTED: Final = 130
+"""After Ctrl-C, as shells have it."""
+
+_FILE_TROUBLE: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EIO,
+    }
+)
+"""What a file system says of a user's paths; any other OSError is a bug."""
+
+
+class InterruptedRunError(Exception):
+    """Ctrl-C during a command that can say how to go on."""
+
+    def __init__(self, hint: str) -> None:
+        super().__init__(hint)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What the user is told."""
+
+    error: str
+    hint: str | None
+    exit_code: int
+
+    def tell(self, *, as_json: bool, with_traceback: bool) -> None:
+        """Write it to stderr: one JSON object, or lines for people."""
+        trace = traceback.format_exc() if with_traceback else None
+        if as_json:
+            facts = {"error": self.error, "hint": self.hint, "exit_code": self.exit_code}
+            typer.echo(json.dumps(facts | ({"traceback": trace} if trace else {})), err=True)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        lines = [Text.assemble(("error: ", "bold red"), self.error)]
+        if self.hint:
+            lines.append(Text.assemble(("hint: ", "bold"), self.hint))
+        if trace:
+            lines.insert(0, Text(trace))
+        Console(stderr=True).print(*lines, sep="\n", soft_wrap=True, highlight=False)
+
+
+class Boundary(TyperGroup):
+    """The group of all commands, and the one place that turns exceptions into exit codes.
+
+    It lives inside the application, so that tests that invoke the application see the real codes.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note how errors are wanted, before any argument of a command can be wrong."""
+        ctx.obj = {"as_json": "--json" in args, "debug": "--debug" in args}
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; on an exception tell it and leave with its exit code."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except BrokenPipeError:
+            # Whoever read our output has what they wanted. Python flushes stdout once more at
+            # exit, which must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except (Exception, KeyboardInterrupt) as error:
+            failure = _failure(error, ctx.invoked_subcommand)
+            failure.tell(
+                as_json=ctx.obj["as_json"],
+                with_traceback=ctx.obj["debug"] or failure.exit_code == BUG,
+            )
+            raise typer.Exit(failure.exit_code) from error
+
+
+def _failure(error: BaseException, command: str | None) -> Failure:
+    match error:
+        case RecxferError():
+            return Failure(error.message, error.hint, error.exit_code)
+        case InterruptedRunError():
+            return Failure("interrupted", error.hint, INTERRUPTED)
+        case KeyboardInterrupt():
+            return Failure("interrupted", None, INTERRUPTED)
+        case typer.TyperException():  # an option or argument that the parser refuses
+            see = " ".join(("recxfer", *filter(None, [command]), "--help"))
+            return Failure(error.format_message(), f"see `{see}`", UsageError.exit_code)
+        case OSError(errno=number, filename=str(name)) if number in _FILE_TROUBLE:
+            return Failure(f"{name}: {error.strerror}", None, DataError.exit_code)
+        case _:
+            hint = "this is a bug in recxfer: please report it with the traceback"
+            return Failure(f"{type(error).__name__}: {error}", hint, BUG)
