@@ -163,7 +163,7 @@ def _train_epoch(
         {
             "phase": phase.name,
             "epoch": state.epoch + 1,
-            "lr": rate,
+            "lr": learning_rate(optim, (state.epoch + 1) / epochs),
             "loss": state.loss_sum / max(len(batches), 1),
         }
     )

@@ -101,7 +101,9 @@ def write_run(
         index = pl.arange(1, len(vocabulary) + 1, dtype=pl.Int32, eager=True)
         pl.DataFrame({ITEM: index, ITEM_ID: vocabulary}).write_parquet(directory / VOCABULARY)
         if history:
-            pl.DataFrame(list(history), infer_schema_length=None).write_parquet(directory / HISTORY)
+            frame = pl.DataFrame(list(history), infer_schema_length=None)
+            # Records that went through a resume file come back with their keys sorted.
+            frame.select(sorted(frame.columns)).write_parquet(directory / HISTORY)
         write_json(directory / RUN_JSON, dict(record))
         return (directory / CHECKPOINT).stat().st_size
 

@@ -1,0 +1,142 @@
+"""The contract of every transfer method, on both backbones and both pretraining objectives."""
+
+import pytest
+import torch
+
+from recxfer.commands import transfer
+from recxfer.foundation import tensors
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.rng import Rng
+from recxfer.methods import METHODS
+from recxfer.training.ranking import rank
+from recxfer.training.runs import open_base, open_run
+from recxfer.training.validation import class_scores
+
+CPU = torch.device("cpu")
+LEARNS = [name for name in METHODS.names if name != "popular"]
+BASES = [(b, o) for b in ("sasrec", "nextitnet") for o in ("next-item", "cloze")]
+
+
+def adapt(base, dataset, run, method, task, *, epochs=8, **options):
+    config = transfer.resolve(
+        base,
+        dataset,
+        run,
+        settings=Settings.read(None, options.pop("settings", [])),
+        method=method,
+        task=task,
+        epochs=epochs,
+        batch_size=16,
+        lr=0.01,
+        **options,
+    )
+    return transfer.run(config, SilentReporter())
+
+
+@pytest.mark.parametrize("base", BASES, ids="-".join)
+@pytest.mark.parametrize("method", METHODS.names)
+def test_profiles_are_learned_and_restored(method, base, bases, films, tmp_path):
+    result = adapt(bases[base], films, tmp_path / "run", method, "profile:taste", epochs=30)
+    run = open_run(result.path, CPU)
+    rows = run.rows("test")
+    right = class_scores(run.learner, run.model, rows, CPU).argmax(1) == rows.target_R
+    share = float(right.double().mean())
+    if method == "popular":
+        assert result.trained_parameters == 0
+    else:
+        # Taste is the parity of any film: with a dozen test people, one may be missed.
+        assert share >= 0.9
+        assert result.trained_parameters > 0
+
+
+@pytest.mark.parametrize("method", METHODS.names)
+def test_cross_domain_ranks_the_right_parity_first(method, bases, films, books, tmp_path):
+    base = bases["sasrec", "next-item"]
+    result = adapt(base, books, tmp_path / "run", method, "cross-domain", epochs=15)
+    run = open_run(result.path, CPU)
+    assert run.source.path.resolve() == films.resolve()
+    ranking = rank(run.learner, run.model, run.rows("test"), device=CPU)
+    half = float((ranking.rank_R <= 15).double().mean())
+    # 15 of the 30 books have the reader's parity; a model without taste finds half of them there.
+    assert half < 0.8 if method == "popular" else half > 0.9
+
+
+@pytest.mark.parametrize("method", METHODS.names)
+def test_next_item_in_a_domain_with_other_items(method, bases, books, tmp_path):
+    base = bases["nextitnet", "next-item"]
+    result = adapt(base, books, tmp_path / "run", method, "next-item", epochs=2)
+    run = open_run(result.path, CPU)
+    assert run.learner.output(run.model).weight_VD.shape[0] == run.target.num_items
+
+
+@pytest.mark.parametrize("method", METHODS.names)
+def test_frozen_is_frozen_to_the_bit_and_trainable_moves(method, bases, films, tmp_path):
+    """Weight decay on: what is frozen must not shrink either."""
+    path = bases["sasrec", "next-item"]
+    result = adapt(
+        path,
+        films,
+        tmp_path / "run",
+        method,
+        "profile:taste",
+        settings=["optim.weight_decay=0.1"],
+        epochs=2,
+    )
+    run = open_run(result.path, CPU)
+    base, _, _ = open_base(path, Rng(0))
+    learner = type(run.learner)(run.learner.config)
+    start = learner.assemble(base, run.task, Rng(0))
+    moving = {id(p) for phase in learner.phases(start, run.task) for p in phase.trainable}
+    before, after = dict(start.named_parameters()), dict(run.model.named_parameters())
+    assert before.keys() == after.keys()
+    for name, parameter in before.items():
+        if id(parameter) not in moving:
+            assert torch.equal(parameter, after[name]), f"{name} is frozen, but moved"
+    moved = [name for name, p in before.items() if not torch.equal(p, after[name])]
+    # An embedding row of an item that no training user has met gets no gradient; whole tensors do.
+    assert len(moved) >= len([p for p in before.values() if id(p) in moving]) * 0.5
+    stored = set(tensors.load(result.path / CHECKPOINT)[0])
+    assert set(moved) <= stored
+
+
+@pytest.mark.parametrize("method", METHODS.names)
+def test_the_same_seed_gives_the_same_bytes(method, bases, films, tmp_path):
+    base = bases["nextitnet", "next-item"]
+    for name in ("one", "two"):
+        adapt(base, films, tmp_path / name, method, "profile:taste", epochs=2)
+    adapt(base, films, tmp_path / "other", method, "profile:taste", epochs=2, seed=1)
+    one, two, other = (
+        (tmp_path / name / CHECKPOINT).read_bytes() for name in ("one", "two", "other")
+    )
+    assert one == two
+    assert one != other
+
+
+@pytest.mark.parametrize("method", ["peterrec", "probe"])
+def test_a_delta_is_small(method, bases, films, tmp_path):
+    base = bases["sasrec", "next-item"]
+    result = adapt(base, films, tmp_path / "run", method, "profile:taste", epochs=1)
+    parts, header = tensors.load(result.path / CHECKPOINT)
+    assert header["kind"] == "delta"
+    assert not any("item_table" in name for name in parts)
+    model, _ = tensors.load(base / CHECKPOINT)
+    assert sum(p.numel() for p in parts.values()) < 0.5 * sum(p.numel() for p in model.values())
+
+
+@pytest.mark.parametrize("method", ["finetune", "scratch", "popular"])
+def test_a_method_that_changes_everything_needs_no_base(method, bases, films, tmp_path):
+    base = bases["sasrec", "next-item"]
+    result = adapt(base, films, tmp_path / "run", method, "profile:taste", epochs=1)
+    assert tensors.read_header(result.path / CHECKPOINT)["kind"] == "merged"
+    (tmp_path / "run" / "run.json").write_text(
+        (tmp_path / "run" / "run.json").read_text().replace("base-sasrec", "gone")
+    )
+    assert open_run(result.path, CPU).method == method
+
+
+@pytest.mark.parametrize("method", LEARNS)
+def test_configs_survive_the_round_trip(method):
+    config_type = METHODS.resolve(method).config_type
+    assert config_type.model_validate(config_type().model_dump(mode="json")) == config_type()

@@ -1,0 +1,131 @@
+"""Metrics against their definitions; intervals and tests against scipy."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from recxfer.training.metrics import class_metrics, coverage, mean_of, ranking_metrics
+from recxfer.training.statistics import compare, estimate, resamples, two_sided_p
+
+
+def once(metric, num_cases):
+    return float(metric(np.ones((1, num_cases)))[0])
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 20))
+def test_ranking_metrics_are_their_definitions(ranks, k):
+    metrics = ranking_metrics(np.array(ranks), [k])
+    hits = [r for r in ranks if r <= k]
+    n = len(ranks)
+    assert once(metrics[f"HR@{k}"], n) == pytest.approx(len(hits) / n)
+    assert once(metrics[f"MRR@{k}"], n) == pytest.approx(sum(1 / r for r in hits) / n)
+    gain = sum(1 / np.log2(r + 1) for r in hits) / n
+    assert once(metrics[f"NDCG@{k}"], n) == pytest.approx(gain)
+
+
+@given(st.integers(0, 5000), st.integers(4, 60), st.integers(2, 6))
+def test_auc_is_the_mann_whitney_statistic(seed, n, levels):
+    draw = np.random.default_rng(seed)
+    target = np.r_[0, 1, draw.integers(2, size=n - 2)]
+    score = draw.integers(levels, size=n).astype(float)
+    metrics = class_metrics(np.stack([np.zeros(n), score], 1), target)
+    u = stats.mannwhitneyu(score[target == 1], score[target == 0]).statistic
+    pairs = (target == 1).sum() * (target == 0).sum()
+    assert once(metrics["AUC"], n) == pytest.approx(u / pairs)
+
+
+def test_class_metrics_on_a_table_worked_by_hand():
+    predicted = np.array([0, 0, 1, 1, 2, 0])
+    target = np.array([0, 0, 0, 1, 1, 2])
+    metrics = class_metrics(np.eye(3)[predicted], target)
+    assert once(metrics["accuracy"], 6) == pytest.approx(3 / 6)
+    assert once(metrics["balanced_accuracy"], 6) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    # F1 of class 0: 2*2/(3+3); class 1: 2*1/(2+2); class 2: 0.
+    assert once(metrics["macro_f1"], 6) == pytest.approx((4 / 6 + 2 / 4 + 0) / 3)
+
+
+def test_a_class_without_cases_is_left_out():
+    metrics = class_metrics(np.eye(3)[[0, 1, 0]], np.array([0, 1, 1]))
+    assert once(metrics["balanced_accuracy"], 3) == pytest.approx((1 + 1 / 2) / 2)
+
+
+@given(st.integers(0, 1000))
+def test_weights_are_repetitions(seed):
+    draw = np.random.default_rng(seed)
+    score, target = draw.normal(size=(9, 3)), draw.integers(3, size=9)
+    counts = draw.integers(0, 3, size=9)
+    counts[0] += 1
+    repeated = np.repeat(np.arange(9), counts)
+    for name, metric in class_metrics(score, target).items():
+        again = class_metrics(score[repeated], target[repeated])[name]
+        weighted = float(metric(counts[None].astype(float))[0])
+        np.testing.assert_allclose(weighted, once(again, repeated.size), equal_nan=True)
+
+
+def test_coverage_counts_distinct_items():
+    top = np.array([[0, 1, 2], [0, 3, 1]])
+    assert coverage(top, 8, [1, 3]) == {"coverage@1": 1 / 8, "coverage@3": 4 / 8}
+
+
+def test_intervals_match_scipy_and_cover_the_truth():
+    draw = np.random.default_rng(0)
+    values = draw.exponential(size=400)
+    figure = estimate({"mean": mean_of(values)}, 400, seed=1)["mean"]
+    reference = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=4000, rng=0
+    ).confidence_interval
+    assert figure.value == pytest.approx(values.mean())
+    assert figure.low == pytest.approx(reference.low, abs=0.01)
+    assert figure.high == pytest.approx(reference.high, abs=0.01)
+    inside = 0
+    for trial in range(100):
+        sample = draw.exponential(size=200)
+        figure = estimate({"mean": mean_of(sample)}, 200, seed=trial)["mean"]
+        inside += figure.low <= 1 <= figure.high
+    assert 87 <= inside <= 100
+
+
+def test_paired_differences_see_what_unpaired_intervals_miss():
+    draw = np.random.default_rng(0)
+    base = draw.normal(size=300) * 10
+    better = base + 0.3 + draw.normal(size=300) * 0.5
+    ours, theirs = {"m": mean_of(better)}, {"m": mean_of(base)}
+    difference = compare(ours, theirs, 300, seed=0)["m"]
+    assert difference.low > 0
+    assert difference.p < 0.01
+    t_test = stats.ttest_rel(better, base).confidence_interval()
+    assert difference.low == pytest.approx(t_test.low, abs=0.02)
+    assert difference.high == pytest.approx(t_test.high, abs=0.02)
+    ours, theirs = estimate(ours, 300, 0)["m"], estimate(theirs, 300, 0)["m"]
+    assert ours.low < theirs.high
+
+
+def test_equal_runs_do_not_differ():
+    metric = {"m": mean_of(np.arange(20.0))}
+    difference = compare(metric, metric, 20, seed=0)["m"]
+    assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
+
+
+def test_p_values_of_no_difference_are_uniform():
+    draw = np.random.default_rng(0)
+    ps = []
+    for trial in range(200):
+        noise = draw.normal(size=80)
+        difference = compare(
+            {"m": mean_of(noise)}, {"m": mean_of(np.zeros(80))}, 80, seed=trial
+        )["m"]
+        ps.append(difference.p)
+    assert stats.kstest(ps, "uniform").pvalue > 0.001
+
+
+def test_a_p_value_is_never_zero():
+    assert two_sided_p(np.full(99, 1.0)) == pytest.approx(2 / 100)
+
+
+def test_resamples_draw_every_case_as_often():
+    weights = np.concatenate(list(resamples(50, seed=3)))
+    assert weights.shape[1] == 50
+    assert (weights.sum(1) == 50).all()
+    assert abs(weights.mean(0) - 1).max() < 0.15

@@ -1,0 +1,134 @@
+"""A run that was stopped goes on as if it had not been: same final bytes."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from recxfer.commands import pretrain
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.errors import CheckpointError, DivergedError, UsageError
+from recxfer.foundation.names import CHECKPOINT, HISTORY, RESUME
+from recxfer.training import session
+
+SETTINGS = ["width=16", "max_length=20", "dropout=0.2", "optim.batch_size=8"]
+
+
+def configure(films, run, **options):
+    settings = Settings.read(None, [*SETTINGS, *options.pop("settings", [])])
+    return pretrain.resolve(films, run, settings=settings, epochs=4, lr=0.01, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(films, tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole") / "run"
+    pretrain.run(configure(films, run), SilentReporter())
+    return run
+
+
+class StopAfter:
+    """A question that answers yes from the n-th time on."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def __call__(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+@pytest.mark.parametrize("steps", [1, 7, 15, 29])
+def test_stopped_anywhere_the_run_ends_in_the_same_bytes(
+    films, whole, tmp_path, monkeypatch, steps
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_interrupt", _answering(StopAfter(steps)))
+        with pytest.raises(KeyboardInterrupt):
+            pretrain.run(configure(films, run), SilentReporter())
+    assert not run.exists()
+    assert (session.partial_directory(run) / RESUME).exists()
+    with pytest.raises(UsageError, match="unfinished run"):
+        pretrain.run(configure(films, run), SilentReporter())
+    pretrain.run(configure(films, run, resume=True), SilentReporter())
+    assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
+    assert (run / HISTORY).read_bytes() == (whole / HISTORY).read_bytes()
+    assert not session.partial_directory(run).exists()
+
+
+def _answering(question):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def stop_on_interrupt():
+        yield question
+
+    return stop_on_interrupt
+
+
+def _command(films, run, *more):
+    sets = [part for text in SETTINGS for part in ("--set", text)]
+    return [
+        sys.executable, "-m", "recxfer", "pretrain", str(films), str(run),
+        "--epochs", "4", "--lr", "0.01", "--threads", "1", *sets, *more,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kill", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+)
+def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
+    run = tmp_path / "run"
+    process = subprocess.Popen(_command(films, run), stderr=subprocess.PIPE, text=True)
+    resume = session.partial_directory(run) / RESUME
+    deadline = time.monotonic() + 60
+    while not resume.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(kill)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("the run was over before the signal came")
+    assert process.returncode == code
+    if kill == signal.SIGINT:
+        assert "--resume" in errors
+    assert not run.exists()
+    done = subprocess.run(_command(films, run, "--resume"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
+
+
+def test_a_resume_with_other_settings_is_refused(films, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_interrupt", _answering(StopAfter(5)))
+        with pytest.raises(KeyboardInterrupt):
+            pretrain.run(configure(films, run), SilentReporter())
+    with pytest.raises(CheckpointError, match="other settings"):
+        pretrain.run(configure(films, run, resume=True, seed=5), SilentReporter())
+    assert (session.partial_directory(run) / RESUME).exists()
+
+
+def test_a_diverging_run_says_so_and_writes_nothing(films, tmp_path):
+    run = tmp_path / "run"
+    settings = ["optim.clip=0", "optim.schedule=constant"]
+    config = pretrain.resolve(
+        films, run, settings=Settings.read(None, [*SETTINGS, *settings]), epochs=4, lr=1e30
+    )
+    with pytest.raises(DivergedError, match="not finite"):
+        pretrain.run(config, SilentReporter())
+    assert not run.exists()
+
+
+def test_early_stopping_keeps_the_best_epoch(films, tmp_path):
+    config = pretrain.resolve(
+        films,
+        tmp_path / "run",
+        settings=Settings.read(None, [*SETTINGS, "optim.patience=1"]),
+        epochs=40,
+        lr=0.01,
+    )
+    result = pretrain.run(config, SilentReporter())
+    assert result.best_epoch <= result.epochs < 40
