@@ -60,9 +60,9 @@ class Failure:
         from rich.console import Console
         from rich.text import Text
 
-        lines = [Text.assemble(("error: ", "bold red"), self.error)]
+        lines = [Text.assemble(("error: ", "red"), self.error)]
         if self.hint:
-            lines.append(Text.assemble(("hint: ", "bold"), self.hint))
+            lines.append(Text.assemble(("hint: ", "cyan"), self.hint))
         if trace:
             lines.insert(0, Text(trace))
         Console(stderr=True).print(*lines, sep="\n", soft_wrap=True, highlight=False)

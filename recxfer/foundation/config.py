@@ -16,7 +16,10 @@ from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.registry import suggestion
 
 NAME = "name"
-"""The key of a section that chooses a component: `[objective] name = "cloze"`."""
+"""The key that chooses a component: `[objective] name = "cloze"`."""
+
+NAMED_SECTIONS = frozenset({"objective", "backbone", "method"})
+"""Sections of a component that is chosen by name; their other keys depend on the choice."""
 
 
 class Config(BaseModel):
@@ -39,6 +42,9 @@ class _Setting:
     origin: str
     """For messages: the file's name, or `--set`."""
 
+    text: str | None = None
+    """What was typed, where `value` is only one reading of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -59,7 +65,7 @@ class Settings:
         """The component that a section chooses: flag, else `section.name`, else the default."""
         if explicit is not None:
             return explicit
-        chosen = [s.value for s in self.given if s.section == section and s.key == NAME]
+        chosen = [s.value for s in self.given if s.section == section and _names_component(s)]
         return str(chosen[-1]) if chosen else default
 
     def decode(
@@ -77,27 +83,40 @@ class Settings:
             ConfigError: listing every unknown key and every bad value.
         """
         problems: list[str] = []
-        values: dict[str, dict[str, Any]] = {name: {} for name in sections}
-        origins: dict[tuple[str, str], str] = {}
+        chosen: dict[str, dict[str, _Setting]] = {section: {} for section in sections}
         for setting in self.given:
             section = _section_of(setting, sections, problems)
-            if section is not None and setting.key != NAME:
-                values[section][setting.key] = setting.value
-                origins[section, setting.key] = setting.origin
+            if section is not None and not _names_component(setting):
+                chosen[section][setting.key] = setting
         for section, flags in (explicit or {}).items():
             for key, value in flags.items():
                 if value is not None:
-                    values[section][key] = value
-                    origins[section, key] = f"--{key.replace('_', '-')}"
+                    flag = f"--{key.replace('_', '-')}"
+                    chosen[section][key] = _Setting(section, key, value, flag)
         decoded: dict[str, Config] = {}
         for section, model in sections.items():
             try:
-                decoded[section] = model.model_validate(values[section])
+                decoded[section] = _validate(model, chosen[section])
             except ValidationError as error:
-                problems += _problems(error, section, model, origins)
+                problems += _problems(error, section, model, chosen[section])
         if problems:
             raise ConfigError("\n".join(problems))
         return decoded
+
+
+def _validate(model: type[Config], chosen: Mapping[str, _Setting]) -> Config:
+    """The declared types decide: what fails as a number or boolean may be meant as text."""
+    values = {key: setting.value for key, setting in chosen.items()}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        failed = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+        typed = {key: chosen[key].text for key in failed & chosen.keys()}
+        texts = {key: text for key, text in typed.items() if text is not None}
+        try:
+            return model.model_validate(values | texts)
+        except ValidationError:
+            raise error from None
 
 
 def _from_file(file: Path | None) -> Iterator[_Setting]:
@@ -121,8 +140,13 @@ def _from_assignment(text: str) -> _Setting:
     if not equals or not name.strip():
         raise ConfigError(f"--set {text}: expected key=value, for example optim.lr=3e-4")
     section, dot, key = name.strip().partition(".")
+    typed = value.strip()
     return _Setting(
-        section if dot else None, key if dot else section, _toml_value(value.strip()), "--set"
+        section=section if dot else None,
+        key=key if dot else section,
+        value=_toml_value(typed),
+        origin="--set",
+        text=typed,
     )
 
 
@@ -132,6 +156,10 @@ def _toml_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _names_component(setting: _Setting) -> bool:
+    return setting.key == NAME and setting.section in NAMED_SECTIONS
 
 
 def _section_of(
@@ -144,7 +172,7 @@ def _section_of(
         hint = suggestion(setting.section, list(sections))
         problems.append(
             f"{setting.section}.{setting.key} ({setting.origin}): unknown section; there are "
-            f"{', '.join(sections)}{_and(hint)}"
+            f"{', '.join(sections) or 'none here'}{_and(hint)}"
         )
         return None
     owners = [name for name, model in sections.items() if setting.key in model.model_fields]
@@ -164,14 +192,13 @@ def _problems(
     error: ValidationError,
     section: str,
     model: type[Config],
-    origins: Mapping[tuple[str, str], str],
+    chosen: Mapping[str, _Setting],
 ) -> Iterator[str]:
     fields = list(model.model_fields)
     for detail in error.errors():
         key = str(detail["loc"][0]) if detail["loc"] else ""
-        origin = origins.get((section, key))
         where = f"{section}.{key}" if key else section
-        where += f" ({origin})" if origin else ""
+        where += f" ({chosen[key].origin})" if key in chosen else ""
         if detail["type"] == "extra_forbidden":
             there = f"there are {', '.join(fields)}" if fields else "there are none"
             yield f"{where}: unknown key; {there}{_and(suggestion(key, fields))}"

@@ -152,6 +152,7 @@ class RichReporter:
             try:
                 yield _Bar(progress, task)
             finally:
+                progress.refresh()  # a block shorter than a frame is drawn once, too
                 progress.remove_task(task)
 
     @contextmanager
