@@ -14,13 +14,13 @@ from recxfer.foundation.config import Config
 class OptimConfig(Config):
     """How a phase is optimised."""
 
-    epochs: int = Field(default=30, ge=1)
+    epochs: int = Field(default=20, ge=1)
     """Passes over the training rows."""
 
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Rows of a step on average; steps hold about equally many events."""
 
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=2e-3, gt=0)
     """Peak learning rate of Adam."""
 
     weight_decay: float = Field(default=0.0, ge=0)
