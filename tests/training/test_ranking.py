@@ -10,7 +10,8 @@ from recxfer.foundation.errors import DataError
 from recxfer.foundation.rng import Rng
 from recxfer.models.output import Output
 from recxfer.training import ranking
-from recxfer.training.ranking import draw_candidates, rank, recommend
+from recxfer.training.candidates import draw_candidates
+from recxfer.training.ranking import best_of, rank, recommend
 
 CPU = torch.device("cpu")
 
@@ -81,6 +82,33 @@ def test_a_model_that_knows_nothing_ranks_everything_last():
     assert torch.equal(found.rank_R, found.num_candidates_R)
 
 
+def test_scores_that_are_no_numbers_count_against_the_target():
+    score_RV, rows = planted(0, 6, 10, 5)
+    score_RV[torch.arange(6), rows.target_R] = torch.nan
+    found = rank(Table(score_RV), None, rows, device=CPU)
+    assert torch.equal(found.rank_R, found.num_candidates_R)
+    score_RV, rows = planted(0, 6, 10, 1)
+    score_RV[torch.arange(6), rows.target_R] = 2
+    bias_V = torch.zeros(10)
+    bias_V[7] = torch.nan
+    found = rank(Table(score_RV, bias_V), None, rows, device=CPU, keep_seen=True)
+    assert found.rank_R.tolist() == [10 if target == 7 else 2 for target in rows.target_R]
+
+
+def test_parameters_and_half_precision_around_do_not_matter():
+    score_RV, rows = planted(2, 6, 10, 5)
+
+    class Trainable(Table):
+        def output(self, model):
+            return Output(torch.nn.Parameter(torch.eye(10)), torch.nn.Parameter(torch.zeros(10)))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = rank(Trainable(score_RV + 1 / 3), None, rows, device=CPU, top=3)
+    assert found.rank_R.tolist() == brute_force(score_RV, rows, keep_seen=False)[0]
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
 def test_biases_count():
     _, rows = planted(1, 4, 6, 3)
     bias_V = torch.tensor([0.0, 1, 2, 3, 4, 5])
@@ -100,6 +128,24 @@ def test_candidates_are_distinct_new_and_never_the_target():
         assert not set(candidates) & (met | {int(rows.target_R[row])})
     assert torch.equal(drawn, draw_candidates(rows, 30, 20, Rng(0), seen))
     assert not torch.equal(drawn, draw_candidates(rows, 30, 20, Rng(1), seen))
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(1, 5), with_bias=st.booleans())
+def test_ranks_among_candidates_equal_brute_force(seed, count, with_bias):
+    score_RV, rows = planted(seed, 6, 12, 4)
+    bias_V = torch.arange(12.0) % 3 if with_bias else torch.zeros(12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "CHUNK_SCORES", 2 * 12 * (count + 1))
+        found = rank(
+            Table(score_RV, bias_V), None, rows,
+            device=CPU, candidates=count, keep_seen=True, rng=Rng(seed),
+        )  # fmt: skip
+    drawn = draw_candidates(rows, 12, count, Rng(seed), None)
+    score_RV = score_RV + bias_V
+    for row, rivals in enumerate(drawn.tolist()):
+        best = score_RV[row, rows.target_R[row]]
+        assert found.rank_R[row] == 1 + sum(bool(score_RV[row, v] >= best) for v in rivals)
+    assert (found.num_candidates_R == count + 1).all()
 
 
 def test_candidates_are_uniform():
@@ -134,3 +180,27 @@ def test_top_lists_are_sorted_and_new(seed, k):
         expected = free.sort(descending=True).values[:k]
         assert torch.equal(lists.score_RK[row], expected)
         assert torch.equal(free[lists.output_RK[row]], expected)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    num_items=st.integers(1, 700),
+    k=st.integers(1, 3),
+    levels=st.sampled_from([1, 3, 10**6]),
+)
+def test_the_best_by_blocks_are_the_best(seed, num_items, k, levels):
+    generator = torch.Generator().manual_seed(seed)
+    score_CV = torch.randint(levels, (4, num_items), generator=generator).float()
+    score_CV[0] = -torch.inf
+    k = min(k, num_items)
+    score_CK, index_CK = best_of(score_CV, k)
+    assert torch.equal(score_CK, score_CV.topk(k).values)
+    assert torch.equal(score_CK, score_CV.gather(1, index_CK))
+    assert all(len(set(row)) == k for row in index_CK.tolist())
+
+
+def test_lists_kept_beside_ranks_hold_the_targets_that_made_it():
+    score_RV, rows = planted(5, 9, 12, 10**6)
+    found = rank(Table(score_RV), None, rows, device=CPU, top=4)
+    hit_R = (found.top_RK == rows.target_R[:, None]).any(1)
+    assert torch.equal(hit_R, found.rank_R <= 4)
