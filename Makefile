@@ -1,41 +1,51 @@
-# Every target sets up what it needs: a virtual environment, pip, and the CPU build of torch
-# where there is no GPU. Only Python 3.11 or newer and make have to be there.
+# Every target sets up what it needs in .venv; only Python 3.11 or newer and make have to be there.
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	&& echo $$p && break; done)
-TORCH := $(shell grep '^torch==' constraints.txt)
+DOCS_STAMP := $(VENV)/installed-docs
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # Ordinary PyPI wheels of torch carry CUDA: without a GPU the CPU build is tried first.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: help demo test lint types format docs bench clean
 
 help:
-	@echo "make demo   the main job on MovieLens-100K, set up included"
-	@echo "make test   the test suite, set up included"
-	@echo "make lint types format docs bench clean"
+	@echo "make demo    the main job on MovieLens-100K: prepare, pretrain, transfer, evaluate, export"
+	@echo "make test    the test suite"
+	@echo "make lint    style and formatting; make format mends what it can"
+	@echo "make types   mypy, strict"
+	@echo "make docs    the documentation, to site/"
+	@echo "make bench   measured speed ratios"
+	@echo "make clean   remove .venv and what the targets wrote"
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "recxfer needs Python 3.11 or newer on PATH" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	@if ! command -v nvidia-smi >/dev/null; then \
-		$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/torch \
-			--retries 0 --timeout 5 --index-url $(CPU_INDEX) "$(TORCH)" 2>/dev/null \
-		&& $(BIN)/python -m pip install --quiet --constraint constraints.txt $(VENV)/torch/*.whl \
-		|| true; fi
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
-	@rm -rf $(VENV)/torch
+	@python=; for candidate in python3 python3.13 python3.12 python3.11; do \
+		if $$candidate -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
+			2>/dev/null; then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "recxfer needs Python 3.11 or newer (with its venv module) on PATH" >&2; exit 1; fi; \
+	echo "Setting up $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV)
+	@$(PIP) install --quiet --upgrade "pip>=25.1"
+	@if ! command -v nvidia-smi >/dev/null && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
+		$(PIP) download --quiet --no-deps --dest $(VENV)/torch --retries 0 --timeout 10 \
+			--index-url $(CPU_INDEX) "$(TORCH)" >/dev/null 2>&1 \
+		&& $(PIP) install --quiet --constraint constraints.txt $(VENV)/torch/*.whl; \
+		rm -rf $(VENV)/torch; fi
+	@$(PIP) install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	@$(PIP) install --quiet --constraint constraints.txt --group docs
+	@touch $@
+
+demo: $(STAMP)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
-
-demo: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh demo
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -48,12 +58,11 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-docs: $(STAMP)
-	$(BIN)/python -m pip install --quiet --group docs
+docs: $(DOCS_STAMP)
 	$(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
-	$(BIN)/python tests/benchmarks/steps.py
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo site

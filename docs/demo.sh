@@ -1,22 +1,27 @@
 #!/usr/bin/env bash
-# The main job, start to end: pretrain on behaviour, then predict gender by PeterRec and by full
+# The main job, start to end: learn from behaviour, then predict gender by PeterRec and by full
 # fine-tuning, compare the two, and hand the user vectors on. Under 4 minutes on 2 cores.
-# Usage: bash docs/demo.sh OUTPUT_DIRECTORY
+# Usage: bash docs/demo.sh [OUTPUT_DIRECTORY]
 set -euo pipefail
 out="${1:-demo}"
-rm -rf "$out" && mkdir -p "$out"
-say() { printf '\n$ %s\n' "$*"; "$@"; }
+rm -rf "$out"
+json=()
+[ -t 1 ] || json=(--json) # a terminal is shown tables; a log gets the figures, too
 
-if say recxfer prepare movielens-100k "$out/data"; then
-  epochs=12
-else
-  echo "No registry answered: the demo goes on in a synthetic world." >&2
-  say recxfer prepare synthetic "$out/data"
-  epochs=12
+run() {
+  printf '\n$ recxfer %s\n' "$*"
+  recxfer "$@" ${json[@]+"${json[@]}"}
+}
+
+if ! run prepare movielens-100k "$out/data"; then
+  echo
+  echo "MovieLens-100K could not be had (see above): the demo goes on in a synthetic world."
+  run prepare synthetic "$out/data" --set users=1000
 fi
-say recxfer pretrain "$out/data" "$out/base" --epochs "$epochs"
-say recxfer transfer "$out/base" "$out/data" "$out/peterrec" --method peterrec --task profile:gender
-say recxfer transfer "$out/base" "$out/data" "$out/finetune" --method finetune --task profile:gender
-say recxfer evaluate "$out/base" --at 10
-say recxfer evaluate "$out/peterrec" "$out/finetune" --report "$out/report.html"
-say recxfer export "$out/base" "$out/users.parquet" --what users
+run pretrain "$out/data" "$out/base" --epochs 12
+run transfer "$out/base" "$out/data" "$out/peterrec" --method peterrec --task profile:gender
+run transfer "$out/base" "$out/data" "$out/finetune" --method finetune --task profile:gender
+run evaluate "$out/base" --at 10
+run evaluate "$out/peterrec" "$out/finetune" --report "$out/compared.html"
+run export "$out/base" "$out/users.parquet" --what users
+printf '\nDone: everything is in %s/; open %s/compared.html for the comparison.\n' "$out" "$out"
