@@ -18,9 +18,24 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.registry import suggestion
-from recxfer.training.cases import ITEM_SLICERS, SLICERS, Cases, Protocol, cases_of, slices_of
+from recxfer.training.cases import (
+    CLASS_SLICERS,
+    ITEM_SLICERS,
+    SLICERS,
+    Cases,
+    Protocol,
+    cases_of,
+    slices_of,
+)
 from recxfer.training.runs import Run, open_run
-from recxfer.training.statistics import Difference, Figure, compare, estimate
+from recxfer.training.statistics import (
+    RESAMPLES,
+    Difference,
+    Figure,
+    compare,
+    estimate,
+    holm,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +69,10 @@ class RunFigures:
     candidates: str
     """`all`, or `1+N sampled`: metrics among sampled candidates are no metrics among all."""
 
+    seen: Literal["excluded", "kept"] | None
+    """Whether items that a user met before are candidates, which is where published figures differ;
+    None for profiles."""
+
     metrics: Mapping[str, Figure]
 
 
@@ -65,6 +84,8 @@ class RunDifference:
     against: str
     metric: str
     difference: Difference
+    p_holm: float
+    """The p-value adjusted for the number of runs compared with the first (Holm)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +105,8 @@ class EvaluateResult:
     path: Path
     """The report, or else the first run, whose directory keeps the cases."""
 
+    on: Literal["valid", "test"]
+    seed: int
     by: str | None
     runs: Sequence[RunFigures]
     differences: Sequence[RunDifference]
@@ -91,10 +114,21 @@ class EvaluateResult:
 
     def as_json(self) -> dict[str, Any]:
         """The keys of `--json`."""
-        shown: dict[str, Any] = {"runs": [asdict(run) for run in self.runs]}
+        shown: dict[str, Any] = {
+            "on": self.on,
+            "seed": self.seed,
+            "resamples": RESAMPLES,
+            "runs": [asdict(run) for run in self.runs],
+        }
         if len(self.runs) > 1:
             shown["differences"] = [
-                {"run": d.run, "against": d.against, "metric": d.metric, **asdict(d.difference)}
+                {
+                    "run": d.run,
+                    "against": d.against,
+                    "metric": d.metric,
+                    **asdict(d.difference),
+                    "p_holm": d.p_holm,
+                }
                 for d in self.differences
             ]
         if self.by is not None:
@@ -156,7 +190,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         precision=config.precision,
     )
     figures: list[RunFigures] = []
-    differences: list[RunDifference] = []
+    compared: list[tuple[Path, dict[str, Difference]]] = []
     slices: list[SliceFigures] = []
     first: tuple[Run, Cases] | None = None
     for path in config.runs:
@@ -168,12 +202,14 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         if first is None:
             first = opened, cases
         else:
-            differences += _differences(opened, cases, *first, config)
+            compared.append((path, _compared(opened, cases, *first, config)))
     result = EvaluateResult(
         path=config.report or config.runs[0],
+        on=config.on,
+        seed=config.seed,
         by=config.by,
         runs=figures,
-        differences=differences,
+        differences=_differences(config.runs[0], compared),
         slices=slices,
     )
     if config.report is not None:
@@ -185,6 +221,7 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
     measured = estimate(cases.metrics(config.at), cases.frame.height, config.seed)
     covered = {name: Figure(value) for name, value in cases.coverage(config.at).items()}
     sampled = config.candidates is not None and cases.ranks_items
+    seen: Literal["excluded", "kept"] = "kept" if config.keep_seen else "excluded"
     return RunFigures(
         run=str(opened.path),
         method=opened.method,
@@ -192,34 +229,48 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
         dataset=str(config.dataset or opened.header["dataset"]["name"]),
         cases=cases.frame.height,
         candidates=f"1+{config.candidates} sampled" if sampled else "all",
+        seen=seen if cases.ranks_items else None,
         metrics={**measured, **covered},
     )
 
 
-def _differences(
+def _compared(
     opened: Run, cases: Cases, reference: Run, known: Cases, config: EvaluateConfig
-) -> list[RunDifference]:
+) -> dict[str, Difference]:
     if opened.task.name != reference.task.name or not cases.identity.equals(known.identity):
         raise UsageError(
             f"{opened.path} ({opened.task.name}, {cases.frame.height} cases) and {reference.path} "
             f"({reference.task.name}, {known.frame.height} cases) were not held to the same cases",
             hint="compare runs of one task on one dataset; evaluate others on their own",
         )
-    compared = compare(
+    return compare(
         cases.metrics(config.at), known.metrics(config.at), cases.frame.height, config.seed
     )
+
+
+def _differences(
+    against: Path, compared: Sequence[tuple[Path, Mapping[str, Difference]]]
+) -> list[RunDifference]:
+    """Per run and metric; p-values are adjusted over the runs, for each metric on its own."""
+    metrics = list(compared[0][1]) if compared else []
+    adjusted = {metric: holm([found[metric].p for _, found in compared]) for metric in metrics}
     return [
         RunDifference(
-            run=str(opened.path), against=str(reference.path), metric=name, difference=difference
+            run=str(path),
+            against=str(against),
+            metric=metric,
+            difference=found[metric],
+            p_holm=adjusted[metric][place],
         )
-        for name, difference in compared.items()
+        for place, (path, found) in enumerate(compared)
+        for metric in metrics
     ]
 
 
 def _slices(
     opened: Run, cases: Cases, rows: Rows, config: EvaluateConfig, by: str
 ) -> list[SliceFigures]:
-    if cases.ranks_items is (by == "label") or (by in ITEM_SLICERS and not cases.ranks_items):
+    if by in (CLASS_SLICERS if cases.ranks_items else ITEM_SLICERS):
         raise UsageError(
             f"--by {by} does not fit the task {opened.task.name} of {opened.path}",
             hint="label is for profiles; target-events and item-frequency are for item tasks",

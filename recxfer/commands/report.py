@@ -23,7 +23,7 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
         path: the HTML file.
         result: what `evaluate --json` prints.
     """
-    parts = [_runs(result["runs"])]
+    parts = [_protocol(result), _runs(result["runs"])]
     if result.get("differences"):
         parts.append(_differences(result["differences"]))
     if result.get("slices"):
@@ -37,6 +37,19 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
+def _protocol(result: Mapping[str, Any]) -> str:
+    first = result["runs"][0]
+    ranked = ""
+    if first["seen"]:
+        ranked = f"Candidates: {first['candidates']}; items met before: {first['seen']}. "
+    text = (
+        f"{first['task']} on {first['dataset']}: {first['cases']:,} {result['on']} cases. "
+        f"{ranked}Intervals hold 95 % of {result['resamples']:,} resamples of the cases, seed "
+        f"{result['seed']}."
+    )
+    return f"<p>{escape(text)}</p>"
+
+
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
     names = list(runs[0]["metrics"])
     head = ["run", "method", "task", "cases", "candidates", *names]
@@ -45,7 +58,7 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
         + [_figure(r["metrics"].get(name)) for name in names]
         for r in runs
     )
-    return "<h2>Runs</h2><p>95 % intervals from resampled cases.</p>" + _table(head, rows)
+    return "<h2>Runs</h2>" + _table(head, rows)
 
 
 def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
@@ -53,13 +66,13 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
         [
             d["run"],
             d["metric"],
-            *(f"{d[key]:+.4f}" for key in ("value", "low", "high")),
-            f"{d['p']:.4f}",
+            *(_signed(d[key]) for key in ("value", "low", "high")),
+            *(f"{d[key]:.4f}" for key in ("p", "p_holm")),
         ]
         for d in differences
     )
     against = differences[0]["against"]
-    head = ["run", "metric", "difference", "low", "high", "p"]
+    head = ["run", "metric", "difference", "low", "high", "p", "p (Holm)"]
     return f"<h2>Against {escape(against)}, in pairs</h2>" + _table(head, rows)
 
 
@@ -74,11 +87,15 @@ def _slices(by: str, slices: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _figure(figure: Mapping[str, Any] | None) -> str:
-    if figure is None:
-        return ""
+    if figure is None or figure["value"] is None:
+        return "-"
     if figure["low"] is None:
         return f"{figure['value']:.4f}"
     return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -1,7 +1,7 @@
 """What a run did with each held-out case: computed once, kept as Parquet beside the run."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
+from recxfer.data.tables import write_table
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.files import canonical_json, replaced_file, sha256_of, sha256_of_text
@@ -22,6 +23,9 @@ from recxfer.training.metrics import Metric, class_metrics, coverage, ranking_me
 from recxfer.training.ranking import rank
 from recxfer.training.runs import Run
 from recxfer.training.validation import class_scores
+
+FORMAT = 1
+"""Version of the kept results; those of another version are computed again."""
 
 TARGET = "target"
 RANK = "rank"
@@ -46,6 +50,8 @@ class Protocol:
     """Length of the lists that coverage looks at."""
 
     seed: int = 0
+    """Of the sampled candidates; without them it decides nothing."""
+
     precision: str = "fp32"
 
 
@@ -138,7 +144,10 @@ def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl
 
 
 def _key(run: Run, target: Dataset, protocol: Protocol) -> str:
+    if protocol.candidates is None:
+        protocol = replace(protocol, seed=0)
     facts = {
+        "format": FORMAT,
         "checkpoint": sha256_of(run.path / CHECKPOINT),
         "dataset": target.info.fingerprint,
         "protocol": asdict(protocol),
@@ -156,9 +165,9 @@ def _read(path: Path) -> pl.DataFrame | None:
 def _keep(path: Path, frame: pl.DataFrame, reporter: Reporter) -> None:
     try:
         with replaced_file(path) as temporary:
-            frame.write_parquet(temporary)
-    except DataError as error:
-        reporter.warn(f"results are not kept for next time: {error.message}")
+            write_table(temporary, frame)
+    except (DataError, OSError) as error:
+        reporter.warn(f"results are not kept for next time: {error}")
 
 
 def _by_bins(value_R: NDArray[np.int64], edges: tuple[int, ...]) -> list[Slice]:
@@ -209,3 +218,6 @@ SLICERS: dict[str, Slicer] = {
 
 ITEM_SLICERS = frozenset({"target-events", "item-frequency"})
 """Slicers that only make sense where items are ranked."""
+
+CLASS_SLICERS = frozenset({"label"})
+"""Slicers that only make sense where people are told apart."""

@@ -7,13 +7,25 @@ Shape letters: R cases, C classes, S resamples.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Metric = Callable[[Array], Array]
-"""Weights (S, R) to values (S,)."""
+"""Weights (S, R) to values (S,); NaN where a metric is undefined, as AUC without negatives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The weighted mean of a value per case."""
+
+    value_R: Array
+
+    def __call__(self, weight_SR: Array) -> Array:
+        """The mean under each row of weights."""
+        return np.asarray(weight_SR @ self.value_R / weight_SR.sum(1))
 
 
 def ranking_metrics(rank_R: NDArray[np.int64], at: Sequence[int]) -> dict[str, Metric]:
@@ -25,7 +37,7 @@ def ranking_metrics(rank_R: NDArray[np.int64], at: Sequence[int]) -> dict[str, M
         ("NDCG", 1 / np.log2(rank_R + 1)),
         ("MRR", 1 / rank_R),
     ):
-        metrics |= {f"{name}@{k}": mean_of(np.where(rank_R <= k, gain_R, 0.0)) for k in at}
+        metrics |= {f"{name}@{k}": Mean(np.where(rank_R <= k, gain_R, 0.0)) for k in at}
     return metrics
 
 
@@ -46,16 +58,11 @@ def class_metrics(score_RC: Array, target_R: NDArray[np.int64]) -> dict[str, Met
     )
     areas = [area_under_curve(score_R, positive_R) for score_R, positive_R in margins]
     return {
-        "accuracy": mean_of(right_R),
+        "accuracy": Mean(right_R),
         "balanced_accuracy": _balanced_accuracy(right_R, target_R, num_classes),
         "macro_f1": _macro_f1(predicted_R, target_R, num_classes),
         "AUC": lambda weight_SR: _nan_mean([area(weight_SR) for area in areas]),
     }
-
-
-def mean_of(value_R: Array) -> Metric:
-    """The weighted mean of a value per case."""
-    return lambda weight_SR: np.asarray(weight_SR @ value_R / weight_SR.sum(1))
 
 
 def area_under_curve(score_R: Array, positive_R: NDArray[np.bool_]) -> Metric:

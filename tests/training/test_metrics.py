@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from recxfer.training.metrics import class_metrics, coverage, mean_of, ranking_metrics
-from recxfer.training.statistics import compare, estimate, resamples, two_sided_p
+from recxfer.training.metrics import Mean, class_metrics, coverage, ranking_metrics
+from recxfer.training.statistics import compare, estimate, holm, resamples, two_sided_p
 
 
 def once(metric, num_cases):
@@ -72,7 +72,7 @@ def test_coverage_counts_distinct_items():
 def test_intervals_match_scipy_and_cover_the_truth():
     draw = np.random.default_rng(0)
     values = draw.exponential(size=400)
-    figure = estimate({"mean": mean_of(values)}, 400, seed=1)["mean"]
+    figure = estimate({"mean": Mean(values)}, 400, seed=1)["mean"]
     reference = stats.bootstrap(
         (values,), np.mean, method="percentile", n_resamples=4000, rng=0
     ).confidence_interval
@@ -82,7 +82,7 @@ def test_intervals_match_scipy_and_cover_the_truth():
     inside = 0
     for trial in range(100):
         sample = draw.exponential(size=200)
-        figure = estimate({"mean": mean_of(sample)}, 200, seed=trial)["mean"]
+        figure = estimate({"mean": Mean(sample)}, 200, seed=trial)["mean"]
         inside += figure.low <= 1 <= figure.high
     assert 87 <= inside <= 100
 
@@ -91,7 +91,7 @@ def test_paired_differences_see_what_unpaired_intervals_miss():
     draw = np.random.default_rng(0)
     base = draw.normal(size=300) * 10
     better = base + 0.3 + draw.normal(size=300) * 0.5
-    ours, theirs = {"m": mean_of(better)}, {"m": mean_of(base)}
+    ours, theirs = {"m": Mean(better)}, {"m": Mean(base)}
     difference = compare(ours, theirs, 300, seed=0)["m"]
     assert difference.low > 0
     assert difference.p < 0.01
@@ -103,7 +103,7 @@ def test_paired_differences_see_what_unpaired_intervals_miss():
 
 
 def test_equal_runs_do_not_differ():
-    metric = {"m": mean_of(np.arange(20.0))}
+    metric = {"m": Mean(np.arange(20.0))}
     difference = compare(metric, metric, 20, seed=0)["m"]
     assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
 
@@ -113,9 +113,7 @@ def test_p_values_of_no_difference_are_uniform():
     ps = []
     for trial in range(200):
         noise = draw.normal(size=80)
-        difference = compare(
-            {"m": mean_of(noise)}, {"m": mean_of(np.zeros(80))}, 80, seed=trial
-        )["m"]
+        difference = compare({"m": Mean(noise)}, {"m": Mean(np.zeros(80))}, 80, seed=trial)["m"]
         ps.append(difference.p)
     assert stats.kstest(ps, "uniform").pvalue > 0.001
 
@@ -129,3 +127,52 @@ def test_resamples_draw_every_case_as_often():
     assert weights.shape[1] == 50
     assert (weights.sum(1) == 50).all()
     assert abs(weights.mean(0) - 1).max() < 0.15
+
+
+def test_groups_of_equal_cases_are_resampled_like_cases():
+    draw = np.random.default_rng(0)
+    ranks = draw.integers(1, 60, size=500)
+    grouped = estimate(ranking_metrics(ranks, [10]), 500, seed=1)
+    for name, metric in ranking_metrics(ranks, [10]).items():
+        spread = np.concatenate([metric(weights) for weights in resamples(500, seed=1)])
+        low, high = np.percentile(spread, [2.5, 97.5])
+        assert grouped[name].low == pytest.approx(low, abs=0.1 * (high - low))
+        assert grouped[name].high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_grouping_keeps_pairs_together():
+    ranks = np.tile([1, 5, 30, 40], 100)
+    better = np.tile([1, 4, 30, 9], 100)
+    difference = compare(ranking_metrics(better, [10]), ranking_metrics(ranks, [10]), 400, seed=0)
+    exact = stats.binom(400, 1 / 4)
+    assert difference["HR@10"].value == 1 / 4
+    assert difference["HR@10"].low == pytest.approx(exact.ppf(0.025) / 400, abs=0.006)
+    assert difference["HR@10"].high == pytest.approx(exact.ppf(0.975) / 400, abs=0.006)
+
+
+def test_a_million_cases_take_no_time():
+    ranks = np.random.default_rng(0).integers(1, 1000, size=1_000_000)
+    figure = estimate(ranking_metrics(ranks, [10]), ranks.size, seed=0)["HR@10"]
+    assert figure.low < 0.01 < figure.high
+
+
+def test_what_is_undefined_is_none():
+    metrics = class_metrics(np.eye(2)[[0, 1, 0]], np.array([1, 1, 1]))
+    figures = estimate(metrics, 3, seed=0)
+    assert (figures["AUC"].value, figures["AUC"].low, figures["AUC"].high) == (None, None, None)
+    assert figures["accuracy"].value == pytest.approx(1 / 3)
+    difference = compare(metrics, metrics, 3, seed=0)["AUC"]
+    assert (difference.value, difference.low, difference.p) == (None, None, 1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_definition(ps):
+    adjusted = holm(ps)
+    for level in (0.01, 0.05, 0.3):
+        rejected = set()
+        for place, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+            if min(1.0, (len(ps) - place) * ps[index]) > level:
+                break
+            rejected.add(index)
+        assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
+    assert all(p <= q <= 1 for p, q in zip(ps, adjusted, strict=True))

@@ -20,29 +20,39 @@ def render(result: EvaluateResult) -> RenderableType:
 
 def _runs(result: EvaluateResult) -> Table:
     first = result.runs[0]
-    among = "" if first.candidates == "all" else f", ranked among {first.candidates} candidates"
-    table = Table(
-        title=f"{first.task} on {first.dataset}: {first.cases:,} cases{among}",
-        title_justify="left",
-    )
+    table = Table(title=_title(result), title_justify="left", caption_justify="left")
     table.add_column("metric", style="bold")
     for run in result.runs:
-        table.add_column(f"{run.run}\n({run.method})", justify="right")
-    differences = {(d.run, d.metric): d.difference for d in result.differences}
+        table.add_column(Text(f"{run.run}\n({run.method})"), justify="right")
+    differences = {(d.run, d.metric): d for d in result.differences}
     for metric in first.metrics:
         cells = [Text(metric)]
-        for run in result.runs:
+        for place, run in enumerate(result.runs):
             cell = _figure(run.metrics[metric])
-            if (run.run, metric) in differences:
-                difference = differences[run.run, metric]
-                cell.append(f"\n{difference.value:+.4f}, p = {difference.p:.3f}", style="dim")
+            compared = differences.get((run.run, metric)) if place else None
+            if compared is not None and compared.difference.value is not None:
+                cell.append(
+                    f"\n{compared.difference.value:+.4f}, p = {compared.p_holm:.3f}", style="dim"
+                )
             cells.append(cell)
         table.add_row(*cells)
+    if result.differences:
+        table.caption = f"Differences to {first.run}, in pairs; p by bootstrap, adjusted (Holm)."
     return table
 
 
+def _title(result: EvaluateResult) -> Text:
+    first = result.runs[0]
+    parts = [f"{first.task} on {first.dataset}: {first.cases:,} {result.on} cases"]
+    if first.candidates != "all":
+        parts.append(f"ranked among {first.candidates} candidates")
+    if first.seen == "kept":
+        parts.append("items met before kept")
+    return Text(", ".join(parts))
+
+
 def _slices(by: str, slices: Sequence[SliceFigures]) -> Table:
-    table = Table(title=f"by {by}", title_justify="left")
+    table = Table(title=Text(f"by {by}"), title_justify="left")
     for heading in ("run", by, "cases"):
         table.add_column(heading)
     for metric in slices[0].metrics:
@@ -54,6 +64,8 @@ def _slices(by: str, slices: Sequence[SliceFigures]) -> Table:
 
 
 def _figure(figure: Figure) -> Text:
+    if figure.value is None:
+        return Text("-")
     if figure.low is None or figure.high is None:
         return Text(f"{figure.value:.4f}")
     return Text.assemble(f"{figure.value:.4f} ", (f"[{figure.low:.4f}, {figure.high:.4f}]", "dim"))

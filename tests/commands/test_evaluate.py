@@ -1,0 +1,287 @@
+"""`evaluate` against figures worked out anew, what it keeps, compares, slices and reports."""
+
+import json
+import math
+import shutil
+
+import polars as pl
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from recxfer.cli.app import app
+from recxfer.cli.tables.evaluate import render
+from recxfer.commands import evaluate, pretrain, transfer
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.errors import DataError, UsageError
+from recxfer.foundation.names import CHECKPOINT
+from recxfer.training import cases
+from recxfer.training.runs import open_run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def runs(films, tmp_path_factory):
+    """Quick runs: `base` and `popular` rank films, `probe`, `finetune`, `groups` tell people."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = Settings.read(None, ["width=8", "max_length=20", "dropout=0.0"])
+    pretrain.run(
+        pretrain.resolve(
+            films, folder / "base", settings=settings, epochs=4, batch_size=16, lr=0.01
+        ),
+        SilentReporter(),
+    )
+    for name, method, task in (
+        ("popular", "popular", "next-item"),
+        ("probe", "probe", "profile:taste"),
+        ("finetune", "finetune", "profile:taste"),
+        ("groups", "probe", "profile:group"),
+    ):
+        config = transfer.resolve(
+            folder / "base", films, folder / name,
+            settings=Settings.read(), method=method, task=task, epochs=2, lr=0.01,
+        )  # fmt: skip
+        transfer.run(config, SilentReporter())
+    return folder
+
+
+def measure(*paths, reporter=None, **options):
+    config = evaluate.resolve(list(paths), settings=Settings.read(), **options)
+    return evaluate.run(config, reporter or SilentReporter())
+
+
+def fresh(runs, tmp_path, name="base"):
+    """A copy of a run that keeps no cases yet."""
+    path = tmp_path / name
+    shutil.copytree(runs / name, path, ignore=shutil.ignore_patterns("cases-*"))
+    record = json.loads((path / "run.json").read_text())
+    for key in ("dataset", "base"):
+        if record.get(key):
+            record[key] = str((runs / name / record[key]).resolve())
+    (path / "run.json").write_text(json.dumps(record))
+    return path
+
+
+def ranks_one_by_one(run, part, *, keep_seen):
+    """The rank of each target, case by case, from the model's own scores."""
+    rows = run.rows(part)
+    ranks = []
+    for row in range(len(rows)):
+        with torch.no_grad():
+            user_BD = run.learner.represent(run.model, rows.batch(torch.tensor([row])))
+            score_V = run.learner.output(run.model).scores(user_BD)[0]
+        target = int(rows.target_R[row])
+        met = rows.seen.item_E[rows.seen.start_R[row] : rows.seen.end_R[row]].tolist()
+        hidden = set() if keep_seen else {item - 1 for item in met} - {target}
+        rivals = [s for v, s in enumerate(score_V.tolist()) if v not in hidden | {target}]
+        ranks.append(1 + sum(score >= score_V[target] for score in rivals))
+    return ranks
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("keep_seen", [False, True])
+def test_figures_are_those_of_ranks_one_by_one(runs, part, keep_seen):
+    result = measure(runs / "base", on=part, keep_seen=keep_seen, at="10,1")
+    ranks = ranks_one_by_one(open_run(runs / "base", CPU), part, keep_seen=keep_seen)
+    (found,) = result.runs
+    assert found.cases == len(ranks)
+    assert list(found.metrics) == [
+        "HR@1", "HR@10", "NDCG@1", "NDCG@10", "MRR@1", "MRR@10", "coverage@1", "coverage@10",
+    ]  # fmt: skip
+    hits = [rank for rank in ranks if rank <= 10]
+    for name, gain in (
+        ("HR@10", len(hits)),
+        ("NDCG@10", sum(1 / math.log2(rank + 1) for rank in hits)),
+        ("MRR@10", sum(1 / rank for rank in hits)),
+    ):
+        figure = found.metrics[name]
+        assert figure.value == pytest.approx(gain / len(ranks))
+        assert figure.low <= figure.value <= figure.high
+
+
+def test_profiles_have_their_own_metrics(runs):
+    (found,) = measure(runs / "probe").runs
+    assert list(found.metrics) == ["accuracy", "balanced_accuracy", "macro_f1", "AUC"]
+    assert (found.task, found.method, found.seen) == ("profile:taste", "probe", None)
+
+
+def test_cases_are_kept_and_used_again(runs, tmp_path, monkeypatch):
+    path = fresh(runs, tmp_path)
+    first = measure(path)
+    (kept,) = path.glob("cases-test-*.parquet")
+    frame = pl.read_parquet(kept)
+    assert frame.columns == ["user", "target", "rank", "top"]
+    bytes_before = kept.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(cases, "rank", None)
+        assert measure(path).as_json() == first.as_json()
+        assert measure(path, seed=1).runs[0].cases == first.runs[0].cases
+        with pytest.raises(TypeError):  # another protocol has to be computed
+            measure(path, keep_seen=True)
+    kept.write_bytes(b"cut short")
+    assert measure(path).as_json() == first.as_json()
+    assert kept.read_bytes() == bytes_before
+
+
+def test_cases_of_another_checkpoint_are_not_used(runs, tmp_path):
+    path = fresh(runs, tmp_path)
+    measure(path)
+    other = fresh(runs, tmp_path, "popular")
+    measure(other)
+    (kept,) = other.glob("cases-*")
+    assert not (path / kept.name).exists()
+    assert (path / CHECKPOINT).read_bytes() != (other / CHECKPOINT).read_bytes()
+
+
+def test_a_run_that_cannot_be_written_to_is_still_measured(runs, tmp_path, monkeypatch):
+    path = fresh(runs, tmp_path)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(cases, "replaced_file", refuse)
+    reporter = SilentReporter()
+    assert measure(path, reporter=reporter).runs[0].cases > 0
+    assert "not kept" in reporter.warnings[0]
+    assert list(path.glob("cases-*")) == []
+
+
+def test_runs_are_compared_in_pairs(runs):
+    result = measure(runs / "popular", runs / "base", runs / "popular")
+    shown = result.as_json()
+    assert [run["run"] for run in shown["runs"]] == [
+        str(runs / name) for name in ("popular", "base", "popular")
+    ]
+    assert set(shown["differences"][0]) == {
+        "run", "against", "metric", "value", "low", "high", "p", "p_holm",
+    }  # fmt: skip
+    by_run = {}
+    for difference in shown["differences"]:
+        by_run.setdefault(difference["run"], {})[difference["metric"]] = difference
+    again, better = by_run[str(runs / "popular")], by_run[str(runs / "base")]
+    assert again["HR@10"]["value"] == 0
+    assert again["HR@10"]["p"] == 1
+    # The next film is the successor of the last one: popularity knows nothing of that.
+    assert better["HR@5"]["low"] > 0
+    assert better["HR@5"]["p"] < better["HR@5"]["p_holm"] < 0.05
+    assert better["HR@5"]["value"] == pytest.approx(
+        shown["runs"][1]["metrics"]["HR@5"]["value"] - shown["runs"][0]["metrics"]["HR@5"]["value"]
+    )
+    assert "coverage@5" not in better
+
+
+def test_runs_of_different_cases_cannot_be_compared(runs):
+    with pytest.raises(UsageError, match="not held to the same cases"):
+        measure(runs / "base", runs / "probe")
+    with pytest.raises(UsageError, match="not held to the same cases"):
+        measure(runs / "probe", runs / "groups")
+
+
+def test_sampled_candidates_say_so_everywhere(runs, tmp_path):
+    report = tmp_path / "report.html"
+    result = measure(runs / "popular", candidates="9", report=report)
+    shown = result.as_json()["runs"][0]
+    assert shown["candidates"] == "1+9 sampled"
+    assert shown["metrics"]["HR@10"]["value"] == 1
+    assert "coverage@10" not in shown["metrics"]
+    assert "1+9 sampled" in report.read_text()
+    assert "1+9 sampled" in render(result).renderables[0].title.plain
+    full = measure(runs / "popular").as_json()["runs"][0]["metrics"]
+    assert shown["metrics"]["HR@5"]["value"] > full["HR@5"]["value"]
+
+
+def test_candidates_are_the_same_for_every_run_and_drawn_by_seed(runs, tmp_path):
+    same = [measure(runs / "base", candidates="3", seed=4).runs[0].metrics for _ in range(2)]
+    assert same[0] == same[1]
+    others = {
+        measure(runs / "base", candidates="3", seed=seed).runs[0].metrics["MRR@5"].value
+        for seed in range(4)
+    }
+    assert len(others) > 1
+
+
+def test_more_candidates_than_items_is_an_error(runs):
+    with pytest.raises(DataError, match="candidates were asked for"):
+        measure(runs / "base", candidates="1000")
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "names"),
+    [
+        ("base", "history-length", {"1-5", "6-20"}),
+        ("base", "item-frequency", {"21-100"}),
+        ("base", "target-events", {"2-4", "5+"}),
+        ("probe", "history-length", {"1-5", "6-20"}),
+        ("groups", "label", {"a", "b", "c"}),
+    ],
+)
+def test_slices_part_the_cases(runs, name, by, names):
+    result = measure(runs / name, by=by)
+    assert {part.slice for part in result.slices} == names
+    assert sum(part.cases for part in result.slices) == result.runs[0].cases
+    metric = "HR@10" if name == "base" else "accuracy"
+    mean = sum(part.cases * part.metrics[metric].value for part in result.slices)
+    assert mean / result.runs[0].cases == pytest.approx(result.runs[0].metrics[metric].value)
+    json.dumps(result.as_json(), allow_nan=False)
+
+
+def test_metrics_of_a_single_class_are_null_not_nan(runs):
+    result = measure(runs / "probe", by="label")
+    assert {part.slice for part in result.slices} == {"even", "odd"}
+    assert result.as_json()["slices"][0]["metrics"]["AUC"] == {
+        "value": None, "low": None, "high": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "by"), [("base", "label"), ("probe", "item-frequency")])
+def test_a_slice_that_does_not_fit_the_task_is_a_usage_error(runs, name, by):
+    with pytest.raises(UsageError, match="does not fit the task"):
+        measure(runs / name, by=by)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at": "5,zero"}, "whole number"),
+        ({"at": "0"}, "at least 1"),
+        ({"candidates": "some"}, "whole number"),
+        ({"by": "history"}, "--by history: there are history-length"),
+        ({"on": "train"}, "there are test and valid"),
+    ],
+)
+def test_flags_that_mean_nothing_are_usage_errors(options, message):
+    with pytest.raises(UsageError, match=message):
+        evaluate.resolve([], settings=Settings.read(), **options)
+
+
+def test_the_report_stands_alone_and_escapes_everything(runs, tmp_path):
+    odd = tmp_path / "<script>alert(1)</script>&"
+    shutil.copytree(runs / "base", odd)
+    record = json.loads((odd / "run.json").read_text())
+    record["dataset"] = str((runs / "base" / record["dataset"]).resolve())
+    (odd / "run.json").write_text(json.dumps(record))
+    report = tmp_path / "report.html"
+    result = measure(runs / "popular", odd, by="history-length", report=report)
+    assert result.path == report
+    page = report.read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;" in page
+    assert "://" not in page
+    for part in ("<h2>Runs</h2>", "in pairs</h2>", "<h2>By history-length</h2>", "p (Holm)"):
+        assert part in page
+    with pytest.raises(UsageError, match="exists already"):
+        measure(runs / "popular", report=report)
+    measure(runs / "popular", report=report, overwrite=True)
+
+
+def test_json_is_one_object_with_the_promised_keys(runs):
+    arguments = ["evaluate", str(runs / "popular"), str(runs / "base"), "--json"]
+    done = CliRunner().invoke(app, [*arguments, "--by", "history-length", "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)
+    assert {"command", "path", "seconds", "peak_memory_mb", "version"} <= set(shown)
+    assert {"run", "method", "task", "dataset", "cases", "metrics"} <= set(shown["runs"][0])
+    assert set(shown["runs"][0]["metrics"]["HR@10"]) == {"value", "low", "high"}
+    assert {"run", "slice", "cases", "metrics"} == set(shown["slices"][0])
