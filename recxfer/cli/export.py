@@ -62,6 +62,7 @@ def export(
                 format=format_,
                 top=top,
                 device=device,
+                precision=precision,
                 threads=threads,
                 overwrite=overwrite,
             ),

@@ -10,14 +10,21 @@ import torch
 from torch import Tensor
 
 from recxfer.data.batches import evaluation_batches
+from recxfer.data.tables import write_table
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import Reporter
-from recxfer.foundation.device import choose_device, keep_freed_memory, set_threads
+from recxfer.foundation.device import (
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    set_threads,
+)
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
+from recxfer.training.loop import autocast
 from recxfer.training.ranking import recommend
 from recxfer.training.runs import FORMAT, Run, open_run
 
@@ -47,6 +54,7 @@ class ExportConfig:
     format: str = "parquet"
     top: int = 10
     device: str = "auto"
+    precision: str = "fp32"
     threads: int | None = None
     overwrite: bool = False
 
@@ -102,8 +110,11 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
     refuse_existing(config.out, overwrite=config.overwrite)
     set_threads(config.threads)
     keep_freed_memory()
-    opened = open_run(config.run, choose_device(config.device))
-    return EXPORTS[config.what](config, opened, reporter)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    opened = open_run(config.run, device)
+    with autocast(device, precision):
+        return EXPORTS[config.what](config, opened, reporter)
 
 
 def _export_users(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
@@ -225,7 +236,7 @@ def _write_frame(config: ExportConfig, frame: pl.DataFrame) -> None:
         elif config.format == "jsonl":
             frame.write_ndjson(temporary)
         else:
-            frame.write_parquet(temporary)
+            write_table(temporary, frame)
 
 
 def _write_tensors(out: Path, parts: dict[str, Tensor], opened: Run) -> None:
