@@ -46,7 +46,8 @@ def class_metrics(score_RC: Array, target_R: NDArray[np.int64]) -> dict[str, Met
 
     The predicted class is the one that scores highest. The AUC of two classes is that of the second
     one's score against the first one's; of more, the mean over classes of one against the rest.
-    Classes without a case are left out of means over classes.
+    Classes without a case are left out of means over classes; of macro F1 only those that are never
+    predicted either.
     """
     num_classes = score_RC.shape[1]
     predicted_R = score_RC.argmax(1)

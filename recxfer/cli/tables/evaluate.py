@@ -1,4 +1,4 @@
-"""What `evaluate` shows: metrics down, runs across, with intervals and paired differences."""
+"""What `evaluate` shows: metrics down, runs or slices across, intervals and paired differences."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,11 @@ from recxfer.training.statistics import Figure
 
 
 def render(result: EvaluateResult) -> RenderableType:
-    """A table of runs and, where asked for, one of slices."""
+    """A table of all runs and, where asked for, one of each run's slices."""
     parts: list[RenderableType] = [_runs(result)]
-    if result.slices and result.by:
-        parts.append(_slices(result.by, result.slices))
+    for run in dict.fromkeys(part.run for part in result.slices):
+        own = [part for part in result.slices if part.run == run]
+        parts.append(_slices(run, result.by or "", own))
     return Group(*parts)
 
 
@@ -31,9 +32,7 @@ def _runs(result: EvaluateResult) -> Table:
             cell = _figure(run.metrics[metric])
             compared = differences.get((run.run, metric)) if place else None
             if compared is not None and compared.difference.value is not None:
-                cell.append(
-                    f"\n{compared.difference.value:+.4f}, p = {compared.p_holm:.3f}", style="dim"
-                )
+                cell.append(f"\n{compared.difference.value:+.4f}, p {compared.p_holm:.3f}", "cyan")
             cells.append(cell)
         table.add_row(*cells)
     if result.differences:
@@ -51,15 +50,13 @@ def _title(result: EvaluateResult) -> Text:
     return Text(", ".join(parts))
 
 
-def _slices(by: str, slices: Sequence[SliceFigures]) -> Table:
-    table = Table(title=Text(f"by {by}"), title_justify="left")
-    for heading in ("run", by, "cases"):
-        table.add_column(heading)
-    for metric in slices[0].metrics:
-        table.add_column(metric, justify="right")
+def _slices(run: str, by: str, slices: Sequence[SliceFigures]) -> Table:
+    table = Table(title=Text(f"{run} by {by}"), title_justify="left")
+    table.add_column("metric", style="bold")
     for part in slices:
-        figures = (_figure(part.metrics[metric]) for metric in part.metrics)
-        table.add_row(Text(part.run), Text(part.slice), f"{part.cases:,}", *figures)
+        table.add_column(Text(f"{part.slice}\n({part.cases:,})"), justify="right")
+    for metric in slices[0].metrics:
+        table.add_row(Text(metric), *(_figure(part.metrics[metric]) for part in slices))
     return table
 
 
@@ -68,4 +65,5 @@ def _figure(figure: Figure) -> Text:
         return Text("-")
     if figure.low is None or figure.high is None:
         return Text(f"{figure.value:.4f}")
-    return Text.assemble(f"{figure.value:.4f} ", (f"[{figure.low:.4f}, {figure.high:.4f}]", "dim"))
+    interval = f"[{figure.low:.4f}, {figure.high:.4f}]"
+    return Text.assemble(f"{figure.value:.4f}\n", (interval, "dim"))
