@@ -62,7 +62,7 @@ docs: $(DOCS_STAMP)
 	$(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
-	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in tests/benchmarks/*_speed.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo site

@@ -19,8 +19,10 @@ if ! run prepare movielens-100k "$out/data"; then
   run prepare synthetic "$out/data" --set users=1000
 fi
 run pretrain "$out/data" "$out/base" --epochs 12
-run transfer "$out/base" "$out/data" "$out/peterrec" --method peterrec --task profile:gender
-run transfer "$out/base" "$out/data" "$out/finetune" --method finetune --task profile:gender
+for method in peterrec finetune; do
+  run transfer "$out/base" "$out/data" "$out/$method" \
+    --method "$method" --task profile:gender --epochs 10
+done
 run evaluate "$out/base" --at 10
 run evaluate "$out/peterrec" "$out/finetune" --report "$out/compared.html"
 run export "$out/base" "$out/users.parquet" --what users
