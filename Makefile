@@ -59,7 +59,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 docs: $(DOCS_STAMP)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
 	@for script in tests/benchmarks/*_speed.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
