@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from recxfer.commands.pretrain import best_record
@@ -20,7 +21,7 @@ from recxfer.foundation.device import (
     keep_freed_memory,
     set_threads,
 )
-from recxfer.foundation.errors import DataError, UsageError
+from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.files import read_json
 from recxfer.foundation.names import RUN_JSON
 from recxfer.foundation.rng import Rng
@@ -36,6 +37,27 @@ from recxfer.training.session import Session, claim_output, release_output
 from recxfer.training.validation import Validation
 
 
+class TransferOptim(OptimConfig):
+    """How a transfer is optimised: shorter and more carefully than pretraining."""
+
+    epochs: int = Field(default=12, ge=1)
+    """Passes over the training rows."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    """Peak learning rate of Adam."""
+
+    patience: int = Field(default=4, ge=0)
+    """Stop after this many validations without a better value; 0 trains all epochs."""
+
+
+class TransferData(Config):
+    """What a transfer reads of a dataset."""
+
+    max_length: int | None = Field(default=None, ge=1)
+    """Longest history, in events; by default the base's. Convolutions can read more than they were
+    pretrained on, which helps where the evidence lies in the whole history."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferConfig:
     """Everything that decides a transferred run."""
@@ -49,7 +71,8 @@ class TransferConfig:
     source: Path | None = None
     """`cross-domain`: where histories are read; by default the dataset of the base."""
 
-    optim: OptimConfig = field(default_factory=OptimConfig)
+    optim: OptimConfig = field(default_factory=TransferOptim)
+    data: TransferData = field(default_factory=TransferData)
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -139,7 +162,11 @@ def resolve(
         )
     parse_task(task)
     decoded = settings.decode(
-        {"method": METHODS.resolve(method).config_type, "optim": OptimConfig},
+        {
+            "method": METHODS.resolve(method).config_type,
+            "optim": TransferOptim,
+            "data": TransferData,
+        },
         {"optim": {"epochs": epochs, "batch_size": batch_size, "lr": lr}},
     )
     return TransferConfig(
@@ -151,6 +178,7 @@ def resolve(
         task=task,
         source=source,
         optim=decoded["optim"],  # type: ignore[arg-type]  # decoded as asked
+        data=decoded["data"],  # type: ignore[arg-type]  # decoded as asked
         **common,
     )
 
@@ -172,7 +200,7 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     pretrained = {id(p) for p in [*base.backbone.parameters(), *_head_parameters(base)]}
 
     model: nn.Module = method.assemble(base, task, rng).to(device)
-    max_length = base.backbone.config.max_length
+    max_length = _longest_history(config, base)
     rows = runs.task_rows(task, source, target, "train", max_length)
     held_out = runs.task_rows(task, source, target, "valid", max_length)
     _check_rows(config, rows, held_out)
@@ -180,7 +208,10 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     rows = cache_vectors(model, rows, method.frozen_vectors, device)
     held_out = cache_vectors(model, held_out, method.frozen_vectors, device)
     phases = method.phases(model, task)
-    header = _header(config, method, base_header, base_sha256, task, source, target)
+    header = {
+        **_header(config, method, base_header, base_sha256, task, source, target),
+        "max_length": max_length,
+    }
     session = Session(
         run=config.run,
         model=model,
@@ -273,6 +304,16 @@ def _check_needs(name: str, method: Method[Any, Any], base: Base, task: Task) ->
             )
 
 
+def _longest_history(config: TransferConfig, base: Base) -> int:
+    asked, limit = config.data.max_length, base.backbone.longest
+    if asked is not None and limit is not None and asked > limit:
+        raise ConfigError(
+            f"data.max_length is {asked}, but the {base.backbone.name} base reads {limit} at most",
+            hint=f"set it to {limit} or less, or pretrain with a larger max_length",
+        )
+    return asked or base.backbone.config.max_length
+
+
 def _check_rows(config: TransferConfig, rows: Rows, held_out: Rows) -> None:
     for part, found in (("training", rows), ("validation", held_out)):
         if len(found) == 0:
@@ -327,6 +368,7 @@ def _header(
         "seed": config.seed,
         "settings": {
             "optim": facts(config.optim),
+            "data": facts(config.data),
             "precision": config.precision,
             "device": config.device,
             "threads": torch.get_num_threads(),

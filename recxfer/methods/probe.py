@@ -5,7 +5,7 @@ and the head trains on the stored vectors, so that an epoch costs next to nothin
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 from torch import Tensor
 
@@ -21,13 +21,13 @@ from recxfer.methods.supervised import (
 )
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
-from recxfer.models.user_model import Readout, UserModel
+from recxfer.models.user_model import UserModel
 
 
 class ProbeConfig(SupervisedConfig):
     """Settings of `probe`."""
 
-    readout: Readout = "mean"
+    readout: Literal["auto", "token", "last", "mean"] = "mean"
     """`mean`: all events; `last`: the last event. `token` trains a token through the frozen
     backbone, and is then neither linear nor cheap."""
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,15 +15,16 @@ from recxfer.models.heads import LinearHead
 from recxfer.models.item_loss import ItemLoss, ItemLossConfig
 from recxfer.models.losses import softmax_loss
 from recxfer.models.output import Output
-from recxfer.models.user_model import Readout, UserModel
+from recxfer.models.user_model import UserModel
 
 
 class SupervisedConfig(ItemLossConfig):
     """Settings of every method that trains a user model; losses concern item outputs alone."""
 
-    readout: Readout = "token"
+    readout: Literal["auto", "token", "last", "mean"] = "auto"
     """`token`: trainable task tokens (PeterRec); `last`: the last event; `mean`: all events.
-    The `next-item` task always reads the last event."""
+    `auto` is `mean` for profiles, whose evidence lies in the whole history, and `token` for
+    cross-domain tasks. The `next-item` task always reads the last event."""
 
 
 SupervisedT = TypeVar("SupervisedT", bound=SupervisedConfig)
@@ -76,7 +77,9 @@ class SupervisedMethod(Method[SupervisedT, UserModel]):
         """See `Method.close`: nothing happens between phases."""
 
 
-def user_model(base: Base, task: Task, readout: Readout, rng: Rng) -> UserModel:
+def user_model(
+    base: Base, task: Task, readout: Literal["auto", "token", "last", "mean"], rng: Rng
+) -> UserModel:
     """A user model for the task on the base's backbone, which is used in place.
 
     `next-item` keeps the pretraining head where the items are the same, and gets a fresh item
@@ -85,6 +88,8 @@ def user_model(base: Base, task: Task, readout: Readout, rng: Rng) -> UserModel:
     rng.seed_all("head")
     if task.kind != "next-item":
         head = LinearHead(base.backbone.width, task.num_outputs, bias=not task.ranks_items)
+        if readout == "auto":
+            readout = "token" if task.ranks_items else "mean"
         return UserModel(base.backbone, head, readout, classifies=not task.ranks_items)
     if task.same_vocabulary:
         return UserModel(base.backbone, base.head, "last", classifies=False)

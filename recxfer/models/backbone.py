@@ -70,6 +70,11 @@ class Backbone(nn.Module, ABC):
         self.item_table = nn.Embedding(num_items + NUM_SPECIAL, config.width, padding_idx=PAD)
 
     @property
+    @abstractmethod
+    def longest(self) -> int | None:
+        """Longest history it can read at all; None where there is no such limit."""
+
+    @property
     def width(self) -> int:
         """D."""
         return self.config.width

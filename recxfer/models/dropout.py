@@ -24,7 +24,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.rate)
-        # The full range of int64: by default random_() leaves the sign bit, part of a byte, at zero.
+        # The full range of int64: random_() alone leaves the sign bit, part of a byte, at zero.
         draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= self._dropped
         return x * (kept.to(x.dtype) * (256 / (256 - self._dropped)))

@@ -104,6 +104,11 @@ class NextItNet(Backbone):
         )
 
     @property
+    def longest(self) -> int | None:
+        """See `Backbone.longest`: convolutions read a history of any length."""
+        return None
+
+    @property
     def receptive_field(self) -> int:
         """Positions that the last hidden state can see."""
         return 1 + (KERNEL - 1) * sum(3 * dilation for dilation in self.config.dilations)

@@ -148,6 +148,11 @@ class SASRec(Backbone):
         nn.init.normal_(self.position_table.weight, std=0.02)
         initialise_embedding(self.item_table)
 
+    @property
+    def longest(self) -> int | None:
+        """See `Backbone.longest`: positions beyond those of pretraining have no vectors."""
+        return self.config.max_length
+
     def embed(self, item_BL: Tensor) -> Tensor:
         """See `Backbone.embed`."""
         embedded_BLD: Tensor = self.item_table(item_BL)

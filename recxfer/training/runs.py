@@ -137,8 +137,10 @@ class Run:
 
     @property
     def max_length(self) -> int:
-        """Longest history the backbone reads."""
-        length: int = self.header["backbone"]["config"]["max_length"]
+        """Longest history it reads."""
+        pretrained = self.kind == "pretrain"
+        held = self.header["backbone"]["config"] if pretrained else self.header
+        length: int = held["max_length"]
         return length
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Invariants of every backbone: causality, padding, empty histories, fused and explicit attention."""
+"""Invariants of every backbone: causality, padding, empty histories, two ways to attend."""
 
 import pytest
 import torch

@@ -59,9 +59,7 @@ def test_sampling_every_item_once_gives_the_full_softmax():
     target = torch.randint(6, (8,))
     everything = torch.arange(6)
     uniform = torch.full((6,), 1 / 6).log()
-    sampled = sampled_softmax_loss(
-        hidden, weight[target], weight, target, everything, uniform
-    )
+    sampled = sampled_softmax_loss(hidden, weight[target], weight, target, everything, uniform)
     torch.testing.assert_close(sampled, F.cross_entropy(hidden @ weight.T, target))
 
 

@@ -1,0 +1,175 @@
+"""Bases, deltas and tasks that do not fit: one clear message, the right class, nothing written."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from recxfer.commands import prepare, pretrain, transfer
+from recxfer.foundation import tensors
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
+from recxfer.foundation.names import CHECKPOINT, RUN_JSON
+from recxfer.training.runs import open_run
+
+CPU = torch.device("cpu")
+
+
+def adapt(base, dataset, run, method="probe", task="profile:taste", settings=(), **options):
+    config = transfer.resolve(
+        base,
+        dataset,
+        run,
+        settings=Settings.read(None, settings),
+        method=method,
+        task=task,
+        epochs=1,
+        **options,
+    )
+    return transfer.run(config, SilentReporter())
+
+
+@pytest.fixture
+def base(bases):
+    return bases["sasrec", "next-item"]
+
+
+@pytest.fixture
+def copied(base, films, tmp_path):
+    """A base and a delta on it, of which a test may break what it likes."""
+    shutil.copytree(base.parent / "films", tmp_path / "films")
+    shutil.copytree(base, tmp_path / "base")
+    adapt(tmp_path / "base", tmp_path / "films", tmp_path / "delta")
+    return tmp_path
+
+
+def test_a_delta_refuses_another_parent(copied, bases):
+    shutil.rmtree(copied / "base")
+    shutil.copytree(bases["sasrec", "cloze"], copied / "base")
+    with pytest.raises(CheckpointError, match="is not the base that") as caught:
+        open_run(copied / "delta", CPU)
+    assert caught.value.exit_code == 4
+
+
+def test_a_delta_says_which_base_is_missing(copied):
+    shutil.rmtree(copied / "base")
+    with pytest.raises((CheckpointError, DataError), match="base"):
+        open_run(copied / "delta", CPU)
+
+
+def test_a_re_indexed_dataset_is_refused(copied, world):
+    """The same people and films, but one film fewer: indices after it mean other films."""
+    config = prepare.resolve(
+        str(world / "films.csv"),
+        copied / "fewer",
+        settings=Settings.read(),
+        users=world / "people.csv",
+        where="item != 'f3'",
+    )
+    prepare.run(config, SilentReporter())
+    run = open_run(copied / "delta", CPU)
+    with pytest.raises(CheckpointError, match="indexes its items otherwise"):
+        run.rows("test", copied / "fewer")
+    with pytest.raises(CheckpointError, match="indexes its items otherwise"):
+        adapt(copied / "base", copied / "fewer", copied / "out")
+
+
+def test_a_transferred_run_is_no_base(copied):
+    with pytest.raises(CheckpointError, match="a base must be pretrained"):
+        adapt(copied / "delta", copied / "films", copied / "out")
+    assert not (copied / "out").exists()
+
+
+@pytest.mark.parametrize("kept", [4, 200, -100])
+def test_a_truncated_checkpoint_is_damaged(copied, kept):
+    path = copied / "base" / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"safetensors|damaged"):
+        open_run(copied / "base", CPU)
+
+
+def test_a_foreign_safetensors_file_is_named(copied):
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.ones(2)}, copied / "base" / CHECKPOINT)
+    with pytest.raises(CheckpointError, match="not written by recxfer"):
+        open_run(copied / "base", CPU)
+
+
+def test_a_newer_format_is_refused(copied):
+    path = copied / "base" / CHECKPOINT
+    parts, header = tensors.load(path)
+    tensors.save(path, parts, {**header, "format": 99})
+    with pytest.raises(CheckpointError, match="format 99"):
+        open_run(copied / "base", CPU)
+
+
+def test_a_tensor_that_is_missing_is_told(copied):
+    path = copied / "base" / CHECKPOINT
+    parts, header = tensors.load(path)
+    parts.pop(sorted(parts)[0])
+    tensors.save(path, parts, header)
+    with pytest.raises(CheckpointError, match="does not fit its own header"):
+        open_run(copied / "base", CPU)
+
+
+def test_an_unfinished_run_is_no_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(CheckpointError, match="not a finished run"):
+        open_run(tmp_path / "run", CPU)
+
+
+def test_a_dataset_that_has_moved_is_named(copied):
+    record = json.loads((copied / "delta" / RUN_JSON).read_text())
+    (copied / "delta" / RUN_JSON).write_text(json.dumps({**record, "dataset": "../gone"}))
+    with pytest.raises(DataError, match="gone"):
+        _ = open_run(copied / "delta", CPU).target
+
+
+def test_an_unknown_label_gets_a_suggestion(base, films, tmp_path):
+    with pytest.raises(UsageError, match="no label column") as caught:
+        adapt(base, films, tmp_path / "out", task="profile:tast")
+    assert "taste" in caught.value.hint
+
+
+@pytest.mark.parametrize("task", ["profile", "profile:", "next", "cross-domain:x"])
+def test_an_unknown_task_is_refused_before_anything_is_read(tmp_path, task):
+    with pytest.raises(UsageError, match="unknown task"):
+        adapt(tmp_path / "no", tmp_path / "no", tmp_path / "out", task=task)
+
+
+def test_cross_domain_needs_a_link(base, films, tmp_path):
+    with pytest.raises(UsageError, match="not linked"):
+        adapt(base, films, tmp_path / "out", task="cross-domain")
+
+
+def test_source_is_for_cross_domain_only(base, films, tmp_path):
+    with pytest.raises(UsageError, match="--source"):
+        adapt(base, films, tmp_path / "out", source=films)
+
+
+def test_more_layers_than_there_are(base, films, tmp_path):
+    with pytest.raises(ConfigError, match="has 2 blocks"):
+        adapt(base, films, tmp_path / "out", method="last-layers", settings=["layers=9"])
+
+
+def test_an_existing_run_is_kept(base, films, copied):
+    before = (copied / "delta" / CHECKPOINT).read_bytes()
+    with pytest.raises(UsageError, match="exists already"):
+        adapt(copied / "base", copied / "films", copied / "delta")
+    assert (copied / "delta" / CHECKPOINT).read_bytes() == before
+    adapt(copied / "base", copied / "films", copied / "delta", overwrite=True, seed=9)
+    assert (copied / "delta" / CHECKPOINT).read_bytes() != before
+
+
+def test_a_domain_of_single_events_cannot_be_learned(tmp_path):
+    log = "user,item,time\n" + "".join(f"u{p},f{p % 3},{p}\n" for p in range(12))
+    (tmp_path / "log.csv").write_text(log)
+    config = prepare.resolve(str(tmp_path / "log.csv"), tmp_path / "data", settings=Settings.read())
+    prepare.run(config, SilentReporter())
+    config = pretrain.resolve(tmp_path / "data", tmp_path / "run", settings=Settings.read())
+    with pytest.raises(DataError, match="nothing to predict"):
+        pretrain.run(config, SilentReporter())
+    assert not (tmp_path / "run").exists()

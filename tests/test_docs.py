@@ -1,0 +1,62 @@
+"""Every command in the README and the docs is run, in a small synthetic world."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from recxfer.cli.app import app
+from recxfer.methods import METHODS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SMALL = {
+    "prepare": ["--set", "users=120", "--set", "items=40", "--set", "events_per_user=12"],
+    "pretrain": ["--epochs", "1", "--set", "width=8", "--set", "max_length=16"],
+    "transfer": ["--epochs", "1"],
+}
+"""Later values win, so that these shrink whatever a page says."""
+
+
+def commands_of(page):
+    text = page.read_text(encoding="utf-8")
+    for block in BLOCK.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("recxfer "):
+                yield line
+
+
+def shrunk(line):
+    words = [
+        {"99": "9"}.get(word, "synthetic" if word.startswith("movielens-") else word)
+        for word in shlex.split(line, comments=True)[1:]
+    ]
+    return [*words, *SMALL.get(words[0], [])]
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if any(commands_of(p))], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_the_commands_of_a_page_work(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in commands_of(page):
+        lines = [part.strip() for part in line.split("|")]
+        piped = None
+        for part in lines:
+            result = CliRunner().invoke(app, shrunk(part), input=piped)
+            assert result.exit_code == 0, f"{part}\n{result.output}"
+            piped = result.stdout
+
+
+def test_every_method_has_a_page():
+    pages = {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")}
+    assert pages == set(METHODS.names)
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
