@@ -70,16 +70,22 @@ def area_under_curve(score_R: Array, positive_R: NDArray[np.bool_]) -> Metric:
     """The chance that a positive case scores above a negative one, ties counting one half."""
     order_R = np.argsort(score_R, kind="stable")
     sorted_R = score_R[order_R]
-    positive_R = positive_R[order_R].astype(np.float64)
-    starts = np.flatnonzero(np.r_[True, sorted_R[1:] != sorted_R[:-1]])
+    up_R = positive_R[order_R].astype(np.float64)
+    starts_G = np.flatnonzero(np.r_[True, sorted_R[1:] != sorted_R[:-1]])
 
     def metric(weight_SR: Array) -> Array:
-        weight_SR = weight_SR[:, order_R]
-        up_SG = np.add.reduceat(weight_SR * positive_R, starts, axis=1)
-        down_SG = np.add.reduceat(weight_SR * (1 - positive_R), starts, axis=1)
-        below_SG = down_SG.cumsum(1) - down_SG
-        won_S = (up_SG * (below_SG + down_SG / 2)).sum(1)
-        pairs_S = up_SG.sum(1) * down_SG.sum(1)
+        all_SG = np.take(weight_SR, order_R, axis=1)
+        up_SG = all_SG * up_R
+        if starts_G.size < order_R.size:
+            all_SG = np.add.reduceat(all_SG, starts_G, axis=1)
+            up_SG = np.add.reduceat(up_SG, starts_G, axis=1)
+        down_SG = np.subtract(all_SG, up_SG, out=all_SG)
+        beaten_SG = down_SG.cumsum(1)
+        down_SG /= 2
+        beaten_SG -= down_SG
+        won_S = np.einsum("sg,sg->s", up_SG, beaten_SG)
+        total_S = up_SG.sum(1)
+        pairs_S = total_S * (weight_SR.sum(1) - total_S)
         area_S: Array = np.full_like(won_S, np.nan)
         np.divide(won_S, pairs_S, out=area_S, where=pairs_S > 0)
         return area_S
