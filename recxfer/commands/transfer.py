@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from recxfer.commands.fitting import check_needs, check_rows, longest_history, resolve_task
 from recxfer.commands.pretrain import best_record
 from recxfer.data.dataset import Dataset
-from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
@@ -21,9 +21,7 @@ from recxfer.foundation.device import (
     keep_freed_memory,
     set_threads,
 )
-from recxfer.foundation.errors import ConfigError, DataError, UsageError
-from recxfer.foundation.files import read_json
-from recxfer.foundation.names import RUN_JSON
+from recxfer.foundation.errors import UsageError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base, Method, facts
@@ -194,16 +192,16 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     rng = Rng(config.seed)
     base, base_header, base_sha256 = runs.open_base(config.base, rng)
     target = Dataset(config.dataset)
-    task, source = _resolve_task(config, base_header, target)
-    _check_needs(config.method, method, base, task)
+    task, source = resolve_task(config.task, config.base, base_header, target, config.source)
+    check_needs(config.method, method.needs, base, task)
     body = _count_body(base.backbone, base.backbone.parameters())
     pretrained = {id(p) for p in [*base.backbone.parameters(), *_head_parameters(base)]}
 
     model: nn.Module = method.assemble(base, task, rng).to(device)
-    max_length = _longest_history(config, base)
+    max_length = longest_history(config.data.max_length, base.backbone)
     rows = runs.task_rows(task, source, target, "train", max_length)
     held_out = runs.task_rows(task, source, target, "valid", max_length)
-    _check_rows(config, rows, held_out)
+    check_rows(config.dataset, task, rows, held_out)
     method.count(model, rows)
     rows = cache_vectors(model, rows, method.frozen_vectors, device)
     held_out = cache_vectors(model, held_out, method.frozen_vectors, device)
@@ -260,67 +258,6 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
         validation=validated,
         delta_bytes=size,
     )
-
-
-def _resolve_task(
-    config: TransferConfig, base_header: Mapping[str, Any], target: Dataset
-) -> tuple[Task, Dataset | None]:
-    """The task with its sizes, and the dataset that `cross-domain` histories come from."""
-    kind, column = parse_task(config.task)
-    if kind == "cross-domain":
-        source = Dataset(config.source or _dataset_of(config.base))
-        runs.check_vocabulary(source, base_header["dataset"], config.base)
-        return Task(kind, target.num_items), source
-    if config.source is not None:
-        raise UsageError(
-            f"--source is for the task cross-domain, not for {config.task}",
-            hint="drop --source, or pass --task cross-domain",
-        )
-    if kind == "profile":
-        assert column is not None
-        _, classes = target.labels(column)
-        runs.check_vocabulary(target, base_header["dataset"], config.base)
-        return Task(kind, len(classes), column, classes), None
-    same = target.info.vocabulary == base_header["dataset"]["vocabulary"]
-    return Task(kind, target.num_items, same_vocabulary=same), None
-
-
-def _dataset_of(base: Path) -> Path:
-    dataset: str = read_json(base / RUN_JSON)["dataset"]
-    return base / dataset
-
-
-def _check_needs(name: str, method: Method[Any, Any], base: Base, task: Task) -> None:
-    needs = method.needs
-    for found, accepted, what in (
-        (task.kind, needs.tasks, "tasks"),
-        (base.objective, needs.objectives, "bases pretrained by"),
-        (base.backbone.name, needs.backbones, "backbones"),
-    ):
-        if accepted and found not in accepted:
-            raise UsageError(
-                f"method {name} knows {what} {', '.join(sorted(accepted))}, not {found}",
-                hint="choose another method, or see `recxfer transfer --list`",
-            )
-
-
-def _longest_history(config: TransferConfig, base: Base) -> int:
-    asked, limit = config.data.max_length, base.backbone.longest
-    if asked is not None and limit is not None and asked > limit:
-        raise ConfigError(
-            f"data.max_length is {asked}, but the {base.backbone.name} base reads {limit} at most",
-            hint=f"set it to {limit} or less, or pretrain with a larger max_length",
-        )
-    return asked or base.backbone.config.max_length
-
-
-def _check_rows(config: TransferConfig, rows: Rows, held_out: Rows) -> None:
-    for part, found in (("training", rows), ("validation", held_out)):
-        if len(found) == 0:
-            raise DataError(
-                f"{config.dataset} has no {part} example for the task {config.task}",
-                hint="check the split and the link, or prepare a larger dataset",
-            )
 
 
 def _head_parameters(base: Base) -> list[nn.Parameter]:

@@ -1,7 +1,6 @@
 """Where and in which precision torch computes."""
 
 import ctypes
-import os
 import sys
 from pathlib import Path
 
@@ -76,8 +75,3 @@ def _multiplies_bf16(device: torch.device) -> bool:
         flags = cpu_info.read_text() if cpu_info.exists() else ""
         return "avx512_bf16" in flags or "amx_bf16" in flags
     return False
-
-
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

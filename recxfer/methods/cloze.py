@@ -10,22 +10,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from recxfer.data.rows import Batch, Rows
+from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Objective
+from recxfer.methods.item_objective import ItemObjective, ItemObjectiveConfig
 from recxfer.models.backbone import Backbone, real_positions
 from recxfer.models.heads import NextItemModel
-from recxfer.models.item_loss import ItemLoss, ItemLossConfig
-from recxfer.models.output import Output
 from recxfer.models.reading import last_positions
 
 
-class ClozeConfig(ItemLossConfig):
+class ClozeConfig(ItemObjectiveConfig):
     """Settings of the `cloze` objective."""
-
-    tied: bool = True
-    """One table for items as input and as output; false gives the output a table and a bias."""
 
     share: float = Field(default=0.3, gt=0, le=1)
     """Share of the positions to predict; at least one per history."""
@@ -35,34 +30,20 @@ class ClozeConfig(ItemLossConfig):
 
 
 @final
-class Cloze(Objective[ClozeConfig, NextItemModel]):
+class Cloze(ItemObjective[ClozeConfig]):
     """From both sides, hidden positions only."""
 
     config_type: ClassVar[type[Config]] = ClozeConfig
     causal: ClassVar[bool] = False
 
-    def __init__(self, config: ClozeConfig) -> None:
-        super().__init__(config)
-        self._item_loss: ItemLoss | None = None
-
-    def assemble(self, backbone: Backbone, rng: Rng) -> NextItemModel:
-        """See `Objective.assemble`."""
-        rng.seed_all("head")
-        return NextItemModel(backbone, tied=self.config.tied)
-
-    def count(self, model: NextItemModel, rows: Rows) -> None:
-        """See `Objective.count`: how often each item occurs, for drawing negatives."""
-        self._item_loss = ItemLoss.of_rows(self.config, rows, model.backbone.num_items)
-
     def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
         """See `Objective.loss`."""
-        assert self._item_loss is not None, "count() comes before loss()"
         generator = rng.generator("cloze")
         chosen_BL = self._choose(batch, generator)
         hidden_BL = self._hide(batch.item_BL, chosen_BL, model.backbone, generator)
         hidden_BLD = model.backbone(hidden_BL, batch.length_B)
         target_P = batch.item_BL[chosen_BL] - 1
-        return self._item_loss(hidden_BLD[chosen_BL], model.output(), target_P, generator)
+        return self.item_loss(hidden_BLD[chosen_BL], model.output(), target_P, generator)
 
     def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
         """See `Objective.represent`: a mask behind the last event, read at the mask."""
@@ -71,10 +52,6 @@ class Cloze(Objective[ClozeConfig, NextItemModel]):
         longer_BL.scatter_(1, batch.length_B[:, None], model.backbone.mask_item)
         hidden_BLD = model.backbone(longer_BL, batch.length_B + 1)
         return last_positions(hidden_BLD, batch.length_B + 1)
-
-    def output(self, model: NextItemModel) -> Output:
-        """See `Objective.output`."""
-        return model.output()
 
     def _choose(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Positions to predict: each with probability `share`, and one at least per history."""

@@ -8,58 +8,36 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from recxfer.data.rows import Batch, Rows
+from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Objective
-from recxfer.models.backbone import Backbone, real_positions
+from recxfer.methods.item_objective import ItemObjective, ItemObjectiveConfig
+from recxfer.models.backbone import real_positions
 from recxfer.models.heads import NextItemModel
-from recxfer.models.item_loss import ItemLoss, ItemLossConfig
-from recxfer.models.output import Output
+from recxfer.models.item_loss import ItemLoss
 from recxfer.models.reading import last_positions
 from recxfer.models.user_model import UserModel
 
 
-class NextItemConfig(ItemLossConfig):
+class NextItemConfig(ItemObjectiveConfig):
     """Settings of the `next-item` objective."""
-
-    tied: bool = True
-    """One table for items as input and as output; false gives the output a table and a bias."""
 
 
 @final
-class NextItem(Objective[NextItemConfig, NextItemModel]):
+class NextItem(ItemObjective[NextItemConfig]):
     """Left to right, all positions at once."""
 
     config_type: ClassVar[type[Config]] = NextItemConfig
     causal: ClassVar[bool] = True
 
-    def __init__(self, config: NextItemConfig) -> None:
-        super().__init__(config)
-        self._item_loss: ItemLoss | None = None
-
-    def assemble(self, backbone: Backbone, rng: Rng) -> NextItemModel:
-        """See `Objective.assemble`."""
-        rng.seed_all("head")
-        return NextItemModel(backbone, tied=self.config.tied)
-
-    def count(self, model: NextItemModel, rows: Rows) -> None:
-        """See `Objective.count`: how often each item occurs, for drawing negatives."""
-        self._item_loss = ItemLoss.of_rows(self.config, rows, model.backbone.num_items)
-
     def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
         """See `Objective.loss`."""
-        assert self._item_loss is not None, "count() comes before loss()"
-        return next_item_loss(model, self._item_loss, batch, rng)
+        return next_item_loss(model, self.item_loss, batch, rng)
 
     def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
         """See `Objective.represent`: the hidden state at the last event."""
         hidden_BLD = model.backbone(batch.item_BL, batch.length_B)
         return last_positions(hidden_BLD, batch.length_B)
-
-    def output(self, model: NextItemModel) -> Output:
-        """See `Objective.output`."""
-        return model.output()
 
 
 def next_item_loss(

@@ -145,6 +145,20 @@ def test_cross_domain_needs_a_link(base, films, tmp_path):
         adapt(base, films, tmp_path / "out", task="cross-domain")
 
 
+def test_next_item_refuses_a_base_that_sees_the_future(bases, films, tmp_path):
+    with pytest.raises(UsageError, match="looks only to the left"):
+        adapt(bases["sasrec", "cloze"], films, tmp_path / "out", "finetune", "next-item")
+
+
+def test_a_base_with_positions_reads_no_further(base, bases, films, tmp_path):
+    with pytest.raises(ConfigError, match="reads 20 at most"):
+        adapt(base, films, tmp_path / "out", settings=["max_length=21"])
+    longer = adapt(
+        bases["nextitnet", "next-item"], films, tmp_path / "out", settings=["max_length=21"]
+    )
+    assert open_run(longer.path, CPU).max_length == 21
+
+
 def test_source_is_for_cross_domain_only(base, films, tmp_path):
     with pytest.raises(UsageError, match="--source"):
         adapt(base, films, tmp_path / "out", source=films)

@@ -1,0 +1,104 @@
+"""Whether a base, a method, a task and a dataset fit together; every misfit is one clear error."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recxfer.data.dataset import Dataset
+from recxfer.data.rows import Rows
+from recxfer.foundation.errors import ConfigError, DataError, UsageError
+from recxfer.foundation.files import read_json
+from recxfer.foundation.names import RUN_JSON
+from recxfer.methods.contract import Base, Needs
+from recxfer.methods.task import Task, parse_task
+from recxfer.models.backbone import Backbone
+from recxfer.training.runs import check_vocabulary
+
+
+def resolve_task(
+    text: str, base: Path, base_header: Mapping[str, Any], target: Dataset, source: Path | None
+) -> tuple[Task, Dataset | None]:
+    """The task with its sizes, and the dataset that `cross-domain` histories come from.
+
+    Args:
+        text: as `--task` gives it.
+        base: the pretrained run.
+        base_header: its checkpoint's header.
+        target: the dataset of the task.
+        source: as `--source` gives it; by default the dataset of the base.
+
+    Raises:
+        UsageError: the task is unknown, its label is missing, or `source` is not for it.
+        CheckpointError: histories would hold items indexed otherwise than in the base.
+    """
+    kind, column = parse_task(text)
+    if kind == "cross-domain":
+        histories = Dataset(source or base / read_json(base / RUN_JSON)["dataset"])
+        check_vocabulary(histories, base_header["dataset"], base)
+        return Task(kind, target.num_items), histories
+    if source is not None:
+        raise UsageError(
+            f"--source is for the task cross-domain, not for {text}",
+            hint="drop --source, or pass --task cross-domain",
+        )
+    if kind == "profile":
+        assert column is not None
+        _, classes = target.labels(column)
+        check_vocabulary(target, base_header["dataset"], base)
+        return Task(kind, len(classes), column, classes), None
+    same = target.info.vocabulary == base_header["dataset"]["vocabulary"]
+    return Task(kind, target.num_items, same_vocabulary=same), None
+
+
+def check_needs(name: str, needs: Needs, base: Base, task: Task) -> None:
+    """Refuse a task, an objective or a backbone that a method does not know.
+
+    Raises:
+        UsageError: saying what the method knows.
+    """
+    for found, accepted, what in (
+        (task.kind, needs.tasks, "tasks"),
+        (base.objective, needs.objectives, "bases pretrained by"),
+        (base.backbone.name, needs.backbones, "backbones"),
+    ):
+        if accepted and found not in accepted:
+            raise UsageError(
+                f"method {name} knows {what} {', '.join(sorted(accepted))}, not {found}",
+                hint="choose another method, or see `recxfer transfer --list`",
+            )
+    # A backbone that sees both sides would be shown the very event it is to predict.
+    if task.kind == "next-item" and not base.backbone.causal:
+        raise UsageError(
+            f"the base was pretrained by {base.objective}: it sees both sides of a position, "
+            "and the task next-item needs one that looks only to the left",
+            hint="pretrain with --objective next-item, or choose another task",
+        )
+
+
+def longest_history(asked: int | None, backbone: Backbone) -> int:
+    """How many events a history may hold: what was asked for, else what was pretrained on.
+
+    Raises:
+        ConfigError: the backbone cannot read that much.
+    """
+    limit = backbone.longest
+    if asked is not None and limit is not None and asked > limit:
+        raise ConfigError(
+            f"data.max_length is {asked}, but the {backbone.name} base reads {limit} at most",
+            hint=f"set it to {limit} or less, or pretrain with a larger max_length",
+        )
+    return asked or backbone.config.max_length
+
+
+def check_rows(dataset: Path, task: Task, rows: Rows, held_out: Rows) -> None:
+    """Refuse to train without examples, or to choose an epoch without any to choose by.
+
+    Raises:
+        DataError: saying which part is empty.
+    """
+    for part, found in (("training", rows), ("validation", held_out)):
+        if len(found) == 0:
+            raise DataError(
+                f"{dataset} has no {part} example for the task {task.name}",
+                hint="check the split and the link, or prepare a larger dataset",
+            )
