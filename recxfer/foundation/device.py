@@ -56,7 +56,8 @@ def keep_freed_memory() -> None:
     """Let the allocator keep freed blocks instead of returning them to the system.
 
     Training asks for the same large blocks at every step; by default glibc maps and unmaps each,
-    and touching fresh pages is slow (tests/benchmarks/allocator.py). Elsewhere this does nothing.
+    and touching fresh pages is slow (tests/benchmarks/allocator_speed.py). Elsewhere this does
+    nothing.
     """
     if sys.platform != "linux":
         return

@@ -48,7 +48,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     The bytes are synced before the rename: after a crash the old file or the new one is there,
     whole.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = _make_parents(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -64,6 +64,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+        _remove_empty(made)
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def replaced_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]
     With `overwrite` an existing directory is replaced, but only after the new one is complete.
     """
     refuse_existing(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = _make_parents(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield temporary
@@ -92,6 +93,7 @@ def replaced_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(made)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -110,6 +112,20 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} does not exist") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not valid JSON: {error}") from error
+
+
+def _make_parents(path: Path) -> list[Path]:
+    """Make the folders above `path`; return those that were not there, deepest first."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """A failed write leaves no trace: remove the folders made for it that hold nothing."""
+    for folder in folders:
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _sync(path: Path) -> None:

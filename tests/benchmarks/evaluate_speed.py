@@ -11,7 +11,7 @@ import time
 import torch
 
 from recxfer.data.rows import Batch, Rows, Seen
-from recxfer.foundation.device import available_cores, keep_freed_memory
+from recxfer.foundation.device import keep_freed_memory
 from recxfer.foundation.rng import Rng
 from recxfer.methods.next_item import NextItem, NextItemConfig
 from recxfer.models.sasrec import SASRec, SASRecConfig
@@ -60,7 +60,7 @@ def plain_loop(learner: NextItem, model: torch.nn.Module, rows: Rows) -> torch.T
 
 
 def main() -> None:
-    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else available_cores())
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
     keep_freed_memory()
     rows = histories()
     torch.manual_seed(0)

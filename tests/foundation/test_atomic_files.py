@@ -122,3 +122,10 @@ def test_canonical_json_is_ascii_and_does_not_depend_on_order(value):
     assert json.loads(text) == value
     if isinstance(value, dict):
         assert canonical_json(dict(reversed(value.items()))) == text
+
+
+@pytest.mark.parametrize("replaced", [replaced_file, replaced_directory])
+def test_a_failed_write_leaves_no_empty_folder(tmp_path, replaced):
+    with pytest.raises(RuntimeError), replaced(tmp_path / "new" / "deep" / "thing"):
+        raise RuntimeError
+    assert not (tmp_path / "new").exists()
