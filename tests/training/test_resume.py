@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from recxfer.commands import pretrain
+from recxfer.commands import pretrain, transfer
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, DivergedError, UsageError
@@ -98,6 +98,29 @@ def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
     done = subprocess.run(_command(films, run, "--resume"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
+
+
+@pytest.mark.parametrize("steps", [2, 9])
+def test_a_stopped_transfer_ends_in_the_same_bytes(bases, films, tmp_path, monkeypatch, steps):
+    def adapt(name, **options):
+        config = transfer.resolve(
+            bases["nextitnet", "next-item"],
+            films,
+            tmp_path / name,
+            settings=Settings.read(None, ["optim.batch_size=16"]),
+            method="peterrec",
+            task="profile:taste",
+            epochs=3,
+            **options,
+        )
+        transfer.run(config, SilentReporter())
+        return (tmp_path / name / CHECKPOINT).read_bytes()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_interrupt", _answering(StopAfter(steps)))
+        with pytest.raises(KeyboardInterrupt):
+            adapt("stopped")
+    assert adapt("stopped", resume=True) == adapt("whole")
 
 
 def test_a_resume_with_other_settings_is_refused(films, tmp_path, monkeypatch):
