@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, start to end: learn from behaviour, then predict gender by PeterRec and by full
+# The main job, start to end: learn from behaviour, then predict age by PeterRec and by full
 # fine-tuning, compare the two, and hand the user vectors on. Under 4 minutes on 2 cores.
 # Usage: bash docs/demo.sh [OUTPUT_DIRECTORY]
 set -euo pipefail
@@ -18,10 +18,10 @@ if ! run prepare movielens-100k "$out/data"; then
   echo "MovieLens-100K could not be had (see above): the demo goes on in a synthetic world."
   run prepare synthetic "$out/data" --set users=1000
 fi
-run pretrain "$out/data" "$out/base" --epochs 12
+run pretrain "$out/data" "$out/base" --backbone nextitnet --epochs 12
 for method in peterrec finetune; do
   run transfer "$out/base" "$out/data" "$out/$method" \
-    --method "$method" --task profile:gender --epochs 10
+    --method "$method" --task profile:age --set max_length=1000
 done
 run evaluate "$out/base" --at 10
 run evaluate "$out/peterrec" "$out/finetune" --report "$out/compared.html"

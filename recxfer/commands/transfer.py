@@ -38,13 +38,13 @@ from recxfer.training.validation import Validation
 class TransferOptim(OptimConfig):
     """How a transfer is optimised: shorter and more carefully than pretraining."""
 
-    epochs: int = Field(default=12, ge=1)
+    epochs: int = Field(default=30, ge=1)
     """Passes over the training rows."""
 
     lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate of Adam."""
 
-    patience: int = Field(default=4, ge=0)
+    patience: int = Field(default=6, ge=0)
     """Stop after this many validations without a better value; 0 trains all epochs."""
 
 

@@ -23,7 +23,7 @@ TOKEN_ROOM = 2
 class BackboneConfig(Config):
     """What every backbone has."""
 
-    width: int = Field(default=64, ge=1)
+    width: int = Field(default=128, ge=1)
     """Width of the hidden state."""
 
     max_length: int = Field(default=200, ge=2)
