@@ -28,6 +28,21 @@ METHODS = Table(
             "recxfer.methods.peterrec:PeterRec",
         ),
         Entry(
+            "lora",
+            "frozen weights, each with a low-rank update (Hu et al. 2022)",
+            "recxfer.methods.lora:LoRA",
+        ),
+        Entry(
+            "houlsby",
+            "adapters behind every sublayer, and all norms (Houlsby et al. 2019)",
+            "recxfer.methods.houlsby:Houlsby",
+        ),
+        Entry(
+            "bitfit",
+            "of the backbone, only the biases train (Ben Zaken et al. 2022)",
+            "recxfer.methods.bitfit:BitFit",
+        ),
+        Entry(
             "finetune",
             "all weights go on training from the pretrained ones",
             "recxfer.methods.finetune:FineTune",

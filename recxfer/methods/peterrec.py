@@ -25,7 +25,7 @@ from recxfer.methods.supervised import (
     user_model,
 )
 from recxfer.methods.task import Task
-from recxfer.models.patches import Insertion, PatchedSublayer, graft
+from recxfer.models.patches import Insertion, graft, grafted
 from recxfer.models.user_model import UserModel
 
 
@@ -41,29 +41,27 @@ class PeterRecConfig(SupervisedConfig):
     bottleneck: int | None = Field(default=None, ge=1)
     """Width of a patch; by default an eighth of the backbone's width, and at least 1."""
 
-    train_norms: bool = True
-    """Also train the second norm of each block (the release's choice)."""
+    train_norms: bool = False
+    """Also train the second norm of each block (the release's choice, not the paper's)."""
 
 
 @final
 class PeterRec(SupervisedMethod[PeterRecConfig]):
-    """Train patches, tokens, head and second norms; everything else keeps its bits."""
+    """Train patches, tokens and head; everything else keeps its bits."""
 
     config_type: ClassVar[type[Config]] = PeterRecConfig
     needs: ClassVar[Needs] = Needs()
 
     def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
         """See `Method.assemble`."""
-        bottleneck = self.config.bottleneck or max(1, base.backbone.width // 8)
+        config = self.config
         rng.seed_all("patches")
-        graft(base.backbone, bottleneck, self.config.insertion, self.config.per_block)
+        graft(base.backbone, config.bottleneck, config.insertion, config.per_block)
         return user_model(base, task, self.config.readout, rng)
 
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
-        owners: list[nn.Module] = [
-            module.patch for module in model.modules() if isinstance(module, PatchedSublayer)
-        ]
+        owners: list[nn.Module] = list(grafted(model.backbone))
         if self.config.train_norms:
             owners += [block.norm2 for block in model.backbone.residual_blocks]
         trainable = [parameter for owner in owners for parameter in owner.parameters()]

@@ -135,6 +135,17 @@ def binary_loss(hidden_PD: Tensor, target_PD: Tensor, negative_PD: Tensor) -> Te
     return F.softplus(-positive_P).mean() + F.softplus(negative_P).mean()
 
 
+def bpr_loss(hidden_PD: Tensor, target_PD: Tensor, negative_PD: Tensor) -> Tensor:
+    """Mean -log sigmoid(target's score - negative's) (BPR, Rendle et al. 2009, section 4.1).
+
+    Args:
+        hidden_PD: user vectors of the positions.
+        target_PD: output vectors of the targets.
+        negative_PD: output vectors of one negative per position.
+    """
+    return F.softplus((hidden_PD.float() * (negative_PD - target_PD)).sum(-1)).mean()
+
+
 def _product_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
     if torch.is_autocast_enabled(kind):

@@ -54,13 +54,20 @@ class PatchedSublayer(nn.Module):
 
 
 def graft(
-    backbone: Backbone, bottleneck: int, insertion: Insertion, per_block: int
+    backbone: Backbone, bottleneck: int | None, insertion: Insertion, per_block: int
 ) -> Sequence[Bottleneck]:
-    """Graft patches onto every block, in place: both sublayers, or the second alone.
+    """Graft patches onto every block, in place.
+
+    Args:
+        backbone: what to patch.
+        bottleneck: width of a patch; None is an eighth of the backbone's width, at least 1.
+        insertion: behind a sublayer or beside it.
+        per_block: 2 for both sublayers, 1 for the second alone.
 
     Returns:
         The patches, lowest first.
     """
+    bottleneck = bottleneck or max(1, backbone.width // 8)
     patches = []
     for block in backbone.residual_blocks:
         for name in ("sublayer1", "sublayer2")[-per_block:]:
@@ -68,3 +75,8 @@ def graft(
             setattr(block, name, PatchedSublayer(getattr(block, name), patch, insertion))
             patches.append(patch)
     return patches
+
+
+def grafted(backbone: Backbone) -> list[Bottleneck]:
+    """The patches that a backbone bears, lowest first."""
+    return [module.patch for module in backbone.modules() if isinstance(module, PatchedSublayer)]

@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_bytes(method, bases, films, tmp_path):
     assert one != other
 
 
-@pytest.mark.parametrize("method", ["peterrec", "probe"])
+@pytest.mark.parametrize("method", ["peterrec", "lora", "houlsby", "bitfit", "probe"])
 def test_a_delta_is_small(method, bases, films, tmp_path):
     base = bases["sasrec", "next-item"]
     result = adapt(base, films, tmp_path / "run", method, "profile:taste", epochs=1)

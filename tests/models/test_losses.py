@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from recxfer.models import losses
 from recxfer.models.item_loss import ItemLoss, ItemLossConfig, NegativeSampler
-from recxfer.models.losses import binary_loss, sampled_softmax_loss, softmax_loss
+from recxfer.models.losses import binary_loss, bpr_loss, sampled_softmax_loss, softmax_loss
 from recxfer.models.output import Output
 
 
@@ -67,7 +67,7 @@ def test_log_q_correction_cancels_the_sampling_on_average():
     torch.manual_seed(0)
     hidden, weight = torch.randn(1, 4), torch.randn(40, 4)
     target = torch.tensor([3])
-    sampler = NegativeSampler(torch.arange(40) ** 2, popularity=1.0)
+    sampler = NegativeSampler(torch.arange(40) ** 2 + 1)
     generator = torch.Generator().manual_seed(0)
     # exp(score - log q) averaged over draws estimates the sum over all items.
     drawn = sampler.draw(200_000, generator)
@@ -88,7 +88,7 @@ def test_binary_loss_is_its_definition():
 
 
 def test_negatives_follow_their_frequencies():
-    sampler = NegativeSampler(torch.tensor([0, 8, 26]), popularity=0.5)
+    sampler = NegativeSampler.of_counts(ItemLossConfig(popularity=0.5), torch.tensor([0, 8, 26]))
     drawn = sampler.draw(60_000, torch.Generator().manual_seed(0))
     share = torch.bincount(drawn, minlength=3) / 60_000
     # sqrt(count + 1) is 1, 3 and about 5.2.
@@ -97,7 +97,51 @@ def test_negatives_follow_their_frequencies():
     torch.testing.assert_close(sampler.log_q_V.exp(), expected / expected.sum())
 
 
-@pytest.mark.parametrize("loss", ["softmax", "sampled-softmax", "bce"])
+def test_bpr_loss_is_its_definition():
+    torch.manual_seed(0)
+    hidden, positive, negative = torch.randn(3, 7, 4).unbind(0)
+    gap = (hidden * positive).sum(-1) - (hidden * negative).sum(-1)
+    torch.testing.assert_close(bpr_loss(hidden, positive, negative), -gap.sigmoid().log().mean())
+
+
+def test_rank_sampling_follows_lambdafm():
+    """Invariant I10: frequencies match p(rank), whatever the counts themselves are."""
+    count_V = torch.tensor([7, 500, 0, 8, 7])  # ranks 2, 0, 4, 1, 3: equal counts in index order
+    sampler = NegativeSampler.of_counts(ItemLossConfig(sampler="rank", rho=0.4), count_V)
+    expected = torch.exp(-torch.tensor([2.0, 0.0, 4.0, 1.0, 3.0]) / (0.4 * 5))
+    drawn = sampler.draw(80_000, torch.Generator().manual_seed(0))
+    share = torch.bincount(drawn, minlength=5) / 80_000
+    torch.testing.assert_close(share, expected / expected.sum(), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", ["frequency", "rank"])
+def test_a_negative_is_never_its_own_target(sampler):
+    """Invariant I10, and the others keep their odds."""
+    count_V = torch.tensor([3, 90, 40, 0, 11])
+    config = ItemLossConfig(sampler=sampler)
+    negatives = NegativeSampler.of_counts(config, count_V)
+    generator = torch.Generator().manual_seed(0)
+    for target in range(5):
+        drawn_PN = negatives.draw_others(torch.full((300,), target), 200, generator)
+        assert not (drawn_PN == target).any()
+        odds = negatives.probability_V.clone()
+        odds[target] = 0
+        share = torch.bincount(drawn_PN.flatten(), minlength=5) / drawn_PN.numel()
+        torch.testing.assert_close(share, (odds / odds.sum()).float(), atol=0.01, rtol=0)
+
+
+def test_dynamic_sampling_takes_the_highest_score():
+    """With a thousand draws of three others, the best of them is always among the drawn."""
+    weight = torch.tensor([[1.0], [-2.0], [0.5], [3.0]])
+    config = ItemLossConfig(loss="bpr", draws=1000, popularity=0)
+    item_loss = ItemLoss(config, torch.ones(4))
+    hidden, target = torch.tensor([[1.0], [-1.0]]), torch.tensor([3, 0])
+    value = item_loss(hidden, Output(weight), target, torch.Generator().manual_seed(0))
+    hardest = weight[torch.tensor([0, 1])]
+    torch.testing.assert_close(value, bpr_loss(hidden, weight[target], hardest))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled-softmax", "bce", "bpr"])
 def test_every_item_loss_pulls_the_target_up(loss):
     torch.manual_seed(0)
     weight = torch.randn(12, 4)
