@@ -27,7 +27,8 @@ from recxfer.training.cases import (
     cases_of,
     slices_of,
 )
-from recxfer.training.runs import Run, open_run
+from recxfer.training.opening import Bases, open_run
+from recxfer.training.runs import Run
 from recxfer.training.statistics import (
     RESAMPLES,
     Difference,
@@ -193,8 +194,9 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     compared: list[tuple[Path, dict[str, Difference]]] = []
     slices: list[SliceFigures] = []
     first: tuple[Run, Cases] | None = None
+    bases = Bases()
     for path in config.runs:
-        opened = open_run(path, device)
+        opened = open_run(path, device, bases)
         cases, rows = cases_of(opened, protocol, config.dataset, precision, reporter)
         figures.append(_figures(opened, cases, config))
         if config.by is not None:

@@ -25,8 +25,9 @@ from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
 from recxfer.training.loop import autocast
+from recxfer.training.opening import open_run
 from recxfer.training.ranking import recommend
-from recxfer.training.runs import FORMAT, Run, open_run
+from recxfer.training.runs import FORMAT, Run
 
 VECTOR = "vector"
 BIAS = "bias"

@@ -30,6 +30,7 @@ from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
 from recxfer.training import runs
 from recxfer.training.loop import cache_vectors
+from recxfer.training.opening import open_base
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, release_output
 from recxfer.training.validation import Validation
@@ -190,7 +191,7 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     method_type = METHODS.resolve(config.method)
     method: Method[Any, Any] = method_type(config.method_config or method_type.config_type())
     rng = Rng(config.seed)
-    base, base_header, base_sha256 = runs.open_base(config.base, rng)
+    base, base_header, base_sha256 = open_base(config.base, rng)
     target = Dataset(config.dataset)
     task, source = resolve_task(config.task, config.base, base_header, target, config.source)
     check_needs(config.method, method.needs, base, task)

@@ -21,7 +21,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
 from recxfer.foundation.errors import CheckpointError, DataError
-from recxfer.foundation.files import read_json, replaced_directory, sha256_of, write_json
+from recxfer.foundation.files import replaced_directory, write_json
 from recxfer.foundation.names import (
     CHECKPOINT,
     HISTORY,
@@ -30,13 +30,9 @@ from recxfer.foundation.names import (
     RUN_JSON,
     VOCABULARY,
 )
-from recxfer.foundation.rng import Rng
-from recxfer.methods import METHODS, OBJECTIVES
-from recxfer.methods.contract import Base, Learner, Objective
+from recxfer.methods.contract import Learner
 from recxfer.methods.task import Task
-from recxfer.models import BACKBONES
 from recxfer.models.backbone import Backbone
-from recxfer.models.heads import NextItemModel
 from recxfer.training.state import Record
 
 FORMAT = 1
@@ -62,14 +58,6 @@ def dataset_facts(dataset: Dataset) -> dict[str, str]:
     """What a checkpoint remembers of a dataset."""
     info = dataset.info
     return {"name": info.name, "fingerprint": info.fingerprint, "vocabulary": info.vocabulary}
-
-
-def build_backbone(facts: Mapping[str, Any]) -> Backbone:
-    """A backbone from its facts; the weights are whatever torch's generator gives."""
-    backbone_type = BACKBONES.resolve(facts["name"])
-    config = backbone_type.config_type.model_validate(facts["config"])
-    backbone: Backbone = backbone_type(config, facts["num_items"], causal=facts["causal"])
-    return backbone
 
 
 def write_run(
@@ -146,7 +134,7 @@ class Run:
     @cached_property
     def dataset(self) -> Path:
         """The dataset of the task."""
-        return _resolve(self.path, self.record["dataset"])
+        return resolve_path(self.path, self.record["dataset"])
 
     @cached_property
     def target(self) -> Dataset:
@@ -158,7 +146,7 @@ class Run:
         """`cross-domain`: the dataset whose histories are read."""
         if self.record.get("source") is None:
             return None
-        source = Dataset(_resolve(self.path, self.record["source"]))
+        source = Dataset(resolve_path(self.path, self.record["source"]))
         check_vocabulary(source, self.header["source"], self.path)
         return source
 
@@ -226,138 +214,13 @@ def check_vocabulary(dataset: Dataset, facts: Mapping[str, str], run: Path) -> N
         )
 
 
-def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
-    """Open a pretrained run for transfer.
-
-    Args:
-        path: the run directory.
-        rng: unused weights are drawn from its stream `unused`.
-
-    Returns:
-        The base, its checkpoint's header, and its checkpoint's sha256.
-
-    Raises:
-        CheckpointError: it is no pretrained run, or is damaged.
-    """
-    checkpoint = checkpoint_of(path)
-    header = read_checked_header(checkpoint)
-    if header["kind"] != "backbone":
-        raise CheckpointError(
-            f"{path} was transferred by {header['method']['name']!r}, a base must be pretrained",
-            hint="give the run that `recxfer pretrain` wrote",
-        )
-    rng.seed_all("unused")
-    model = assemble_pretrained(header)
-    parts, _ = tensors.load(checkpoint)
-    load_exactly(model, parts, checkpoint)
-    base = Base(model.backbone, getattr(model, "head", None), header["objective"]["name"])
-    return base, header, sha256_of(checkpoint)
-
-
-def open_run(path: Path, device: torch.device) -> Run:
-    """Open a finished run, pretrained or transferred, ready to score.
-
-    Raises:
-        CheckpointError: it is missing, unfinished or damaged, or its base is not the one it was
-            made from.
-    """
-    checkpoint = checkpoint_of(path)
-    header = read_checked_header(checkpoint)
-    record = read_json(path / RUN_JSON)
-    parts, _ = tensors.load(checkpoint)
-    learner: Learner
-    model: nn.Module
-    if header["kind"] == "backbone":
-        model, learner = assemble_pretrained(header), _objective(header)
-    else:
-        base = _base_of(path, header, record)
-        method_type = METHODS.resolve(header["method"]["name"])
-        config = method_type.config_type.model_validate(header["method"]["config"])
-        learner = method = method_type(config)
-        model = method.assemble(base, Task.from_json(header["task"]), Rng(header["seed"]))
-        own = model.state_dict()
-        parts = {name: parts.get(name, own[name]) for name in {**own, **parts}}
-    load_exactly(model, parts, checkpoint)
-    model.to(device).eval()
-    return Run(path, header, record, model, learner, device)
-
-
-def assemble_pretrained(header: Mapping[str, Any]) -> NextItemModel:
-    """The model of a pretrained run, without its weights."""
-    model: NextItemModel = _objective(header).assemble(
-        build_backbone(header["backbone"]), Rng(header["seed"])
-    )
-    return model
-
-
-def checkpoint_of(path: Path) -> Path:
-    """The checkpoint inside a run directory."""
-    if not (path / RUN_JSON).exists():
-        raise CheckpointError(
-            f"{path} is not a finished run: it has no {RUN_JSON}",
-            hint="give a directory that `recxfer pretrain` or `recxfer transfer` wrote",
-        )
-    return path / CHECKPOINT
-
-
-def read_checked_header(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint's header, refused where its format is newer than this code."""
-    header = tensors.read_header(checkpoint)
-    if header.get("format", 0) > FORMAT:
-        raise CheckpointError(
-            f"{checkpoint} has format {header['format']}, this recxfer reads up to {FORMAT}",
-            hint="update recxfer",
-        )
-    return header
-
-
-def load_exactly(model: nn.Module, parts: Mapping[str, Tensor], checkpoint: Path) -> None:
-    """Load all tensors of a model; one that is missing, left over or misshapen is an error."""
-    try:
-        model.load_state_dict(dict(parts))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{checkpoint} does not fit its own header: {str(error).splitlines()[-1].strip()}",
-            hint="the file is damaged; make the run again",
-        ) from error
-
-
 def relative_path(path: Path, run: Path) -> str:
     """How `run.json` names another directory: relative to the run, so that both can move."""
     return os.path.relpath(path.resolve(), run.resolve())
 
 
-def _base_of(path: Path, header: Mapping[str, Any], record: Mapping[str, Any]) -> Base:
-    rng = Rng(header["seed"])
-    if header["kind"] == "merged":
-        rng.seed_all("unused")
-        pretrained = _objective(header).assemble(build_backbone(header["backbone"]), rng)
-        return Base(pretrained.backbone, pretrained.head, header["objective"]["name"])
-    base_path = _resolve(path, record["base"])
-    if not base_path.exists():
-        raise CheckpointError(
-            f"{path} needs its base {base_path}, which is not there",
-            hint="move the base back, or set `base` in run.json to where it lies now",
-        )
-    base, _, sha256 = open_base(base_path, rng)
-    if sha256 != header["parent"]["sha256"]:
-        raise CheckpointError(
-            f"{base_path} is not the base that {path} was made from: its checkpoint has sha256 "
-            f"{sha256[:12]}, the run expects {header['parent']['sha256'][:12]}",
-            hint="restore the base, or run the transfer again",
-        )
-    return base
-
-
-def _objective(header: Mapping[str, Any]) -> Objective[Any, Any]:
-    objective = OBJECTIVES.resolve(header["objective"]["name"])
-    built: Objective[Any, Any] = objective(
-        objective.config_type.model_validate(header["objective"]["config"])
-    )
-    return built
-
-
-def _resolve(run: Path, relative: str) -> Path:
+def resolve_path(run: Path, relative: str) -> Path:
+    """Where another directory lies that `run.json` names relative to the run."""
     found = Path(os.path.normpath(run / relative))
     if not found.exists() and not Path(relative).is_absolute():
         raise DataError(

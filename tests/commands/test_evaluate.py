@@ -17,7 +17,7 @@ from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.training import cases
-from recxfer.training.runs import open_run
+from recxfer.training.opening import open_run
 
 CPU = torch.device("cpu")
 

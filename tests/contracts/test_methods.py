@@ -10,8 +10,8 @@ from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
+from recxfer.training.opening import open_base, open_run
 from recxfer.training.ranking import rank
-from recxfer.training.runs import open_base, open_run
 from recxfer.training.validation import class_scores
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from recxfer.data.examples import profile_rows
 from recxfer.foundation.console import SilentReporter
 from recxfer.training.cases import Protocol, cases_of
 from recxfer.training.metrics import class_metrics
-from recxfer.training.runs import open_run
+from recxfer.training.opening import open_run
 from recxfer.training.statistics import compare, estimate
 
 HERE = Path(__file__).parent

@@ -1,0 +1,192 @@
+"""Opening runs: a base to transfer from, a finished run to score with.
+
+Runs of one base that are opened together share its tensors: the second task costs its delta.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recxfer.foundation import tensors
+from recxfer.foundation.errors import CheckpointError
+from recxfer.foundation.files import read_json, sha256_of
+from recxfer.foundation.names import CHECKPOINT, RUN_JSON
+from recxfer.foundation.rng import Rng
+from recxfer.methods import METHODS, OBJECTIVES
+from recxfer.methods.contract import Base, Learner, Objective
+from recxfer.methods.task import Task
+from recxfer.models import BACKBONES
+from recxfer.models.backbone import Backbone
+from recxfer.models.heads import NextItemModel
+from recxfer.training.runs import FORMAT, Run, resolve_path
+
+
+class Bases:
+    """The tensors of bases in memory, once each, whatever number of runs stands on them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, list[Tensor]] = {}
+
+    def share(self, base: Base, sha256: str) -> None:
+        """Let a base that was just opened use the tensors that are there already."""
+        parameters = [*base.backbone.parameters()]
+        if base.head is not None:
+            parameters += base.head.parameters()
+        held = self._held.setdefault(sha256, [parameter.data for parameter in parameters])
+        for parameter, tensor in zip(parameters, held, strict=True):
+            parameter.data = tensor
+
+
+def build_backbone(facts: Mapping[str, Any]) -> Backbone:
+    """A backbone from its facts; the weights are whatever torch's generator gives."""
+    backbone_type = BACKBONES.resolve(facts["name"])
+    config = backbone_type.config_type.model_validate(facts["config"])
+    backbone: Backbone = backbone_type(config, facts["num_items"], causal=facts["causal"])
+    return backbone
+
+
+def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
+    """Open a pretrained run for transfer.
+
+    Args:
+        path: the run directory.
+        rng: unused weights are drawn from its stream `unused`.
+
+    Returns:
+        The base, its checkpoint's header, and its checkpoint's sha256.
+
+    Raises:
+        CheckpointError: it is no pretrained run, or is damaged.
+    """
+    checkpoint = checkpoint_of(path)
+    header = read_checked_header(checkpoint)
+    if header["kind"] != "backbone":
+        raise CheckpointError(
+            f"{path} was transferred by {header['method']['name']!r}, a base must be pretrained",
+            hint="give the run that `recxfer pretrain` wrote",
+        )
+    rng.seed_all("unused")
+    model = assemble_pretrained(header)
+    parts, _ = tensors.load(checkpoint)
+    load_exactly(model, parts, checkpoint)
+    base = Base(model.backbone, getattr(model, "head", None), header["objective"]["name"])
+    return base, header, sha256_of(checkpoint)
+
+
+def open_run(path: Path, device: torch.device, bases: Bases | None = None) -> Run:
+    """Open a finished run, pretrained or transferred, ready to score.
+
+    Args:
+        path: the run directory.
+        device: where the model goes.
+        bases: where runs that are opened together share the tensors of their bases. Whoever
+            shares must not train what is shared.
+
+    Raises:
+        CheckpointError: it is missing, unfinished or damaged, or its base is not the one it was
+            made from.
+    """
+    checkpoint = checkpoint_of(path)
+    header = read_checked_header(checkpoint)
+    record = read_json(path / RUN_JSON)
+    parts, _ = tensors.load(checkpoint)
+    learner: Learner
+    model: nn.Module
+    if header["kind"] == "backbone":
+        model, learner = assemble_pretrained(header), _objective(header)
+    else:
+        base = _base_of(path, header, record, device, bases or Bases())
+        method_type = METHODS.resolve(header["method"]["name"])
+        config = method_type.config_type.model_validate(header["method"]["config"])
+        learner = method = method_type(config)
+        model = method.assemble(base, Task.from_json(header["task"]), Rng(header["seed"]))
+        own = model.state_dict(keep_vars=True)
+        for name in own.keys() & parts.keys():
+            own[name].data = torch.empty_like(own[name])  # not the base's, which others may read
+        parts = {name: parts.get(name, own[name]) for name in {**own, **parts}}
+    load_exactly(model, parts, checkpoint)
+    model.to(device).eval()
+    return Run(path, header, record, model, learner, device)
+
+
+def assemble_pretrained(header: Mapping[str, Any]) -> NextItemModel:
+    """The model of a pretrained run, without its weights."""
+    model: NextItemModel = _objective(header).assemble(
+        build_backbone(header["backbone"]), Rng(header["seed"])
+    )
+    return model
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint inside a run directory."""
+    if not (path / RUN_JSON).exists():
+        raise CheckpointError(
+            f"{path} is not a finished run: it has no {RUN_JSON}",
+            hint="give a directory that `recxfer pretrain` or `recxfer transfer` wrote",
+        )
+    return path / CHECKPOINT
+
+
+def read_checked_header(checkpoint: Path) -> dict[str, Any]:
+    """A checkpoint's header, refused where its format is newer than this code."""
+    header = tensors.read_header(checkpoint)
+    if header.get("format", 0) > FORMAT:
+        raise CheckpointError(
+            f"{checkpoint} has format {header['format']}, this recxfer reads up to {FORMAT}",
+            hint="update recxfer",
+        )
+    return header
+
+
+def load_exactly(model: nn.Module, parts: Mapping[str, Tensor], checkpoint: Path) -> None:
+    """Load all tensors of a model; one that is missing, left over or misshapen is an error."""
+    try:
+        model.load_state_dict(dict(parts))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint} does not fit its own header: {str(error).splitlines()[-1].strip()}",
+            hint="the file is damaged; make the run again",
+        ) from error
+
+
+def _base_of(
+    path: Path,
+    header: Mapping[str, Any],
+    record: Mapping[str, Any],
+    device: torch.device,
+    bases: Bases,
+) -> Base:
+    rng = Rng(header["seed"])
+    if header["kind"] == "merged":
+        rng.seed_all("unused")
+        pretrained = _objective(header).assemble(build_backbone(header["backbone"]), rng)
+        return Base(pretrained.backbone, pretrained.head, header["objective"]["name"])
+    base_path = resolve_path(path, record["base"])
+    if not base_path.exists():
+        raise CheckpointError(
+            f"{path} needs its base {base_path}, which is not there",
+            hint="move the base back, or set `base` in run.json to where it lies now",
+        )
+    base, _, sha256 = open_base(base_path, rng)
+    if sha256 != header["parent"]["sha256"]:
+        raise CheckpointError(
+            f"{base_path} is not the base that {path} was made from: its checkpoint has sha256 "
+            f"{sha256[:12]}, the run expects {header['parent']['sha256'][:12]}",
+            hint="restore the base, or run the transfer again",
+        )
+    for module in (base.backbone, base.head):
+        if module is not None:
+            module.to(device)
+    bases.share(base, sha256)
+    return base
+
+
+def _objective(header: Mapping[str, Any]) -> Objective[Any, Any]:
+    objective = OBJECTIVES.resolve(header["objective"]["name"])
+    built: Objective[Any, Any] = objective(
+        objective.config_type.model_validate(header["objective"]["config"])
+    )
+    return built

@@ -1,0 +1,59 @@
+"""Runs of one base that are opened together."""
+
+import pytest
+import torch
+
+from recxfer.commands import transfer
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.training.opening import Bases, open_run
+from recxfer.training.validation import class_scores
+
+CPU = torch.device("cpu")
+DELTAS = {
+    "serial": ("peterrec", ["train_norms=true"]),
+    "parallel": ("peterrec", ["insertion=parallel", "readout=token"]),
+    "biases": ("bitfit", []),
+    "updates": ("lora", []),
+    "top": ("last-layers", []),
+}
+
+
+@pytest.fixture
+def deltas(bases, films, tmp_path):
+    paths = []
+    for name, (method, settings) in DELTAS.items():
+        config = transfer.resolve(
+            bases["sasrec", "next-item"],
+            films,
+            tmp_path / name,
+            settings=Settings.read(None, settings),
+            method=method,
+            task="profile:taste",
+            epochs=1,
+            lr=0.01,
+        )
+        paths.append(transfer.run(config, SilentReporter()).path)
+    return paths
+
+
+def test_many_tasks_stand_on_one_copy_of_the_backbone(deltas):
+    together = Bases()
+    runs = [open_run(path, CPU, together) for path in deltas]
+    tables = {run.model.backbone.item_table.weight.data_ptr() for run in runs}
+    assert len(tables) == 1
+    alone = sum(p.numel() for run in runs for p in run.model.parameters())
+    held = {p.data_ptr(): p.numel() for run in runs for p in run.model.parameters()}
+    one = sum(p.numel() for p in runs[0].model.parameters())
+    assert sum(held.values()) < 2.2 * one < alone
+
+
+def test_what_is_shared_scores_as_if_opened_alone(deltas):
+    """Each delta also holds weights that it trained away from the base: no other run sees them."""
+    together = Bases()
+    runs = [open_run(path, CPU, together) for path in deltas]
+    for run, path in zip(runs, deltas, strict=True):
+        rows = run.rows("test")
+        shared = class_scores(run.learner, run.model, rows, CPU)
+        single = open_run(path, CPU)
+        assert torch.equal(shared, class_scores(single.learner, single.model, rows, CPU))
