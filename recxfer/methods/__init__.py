@@ -67,6 +67,11 @@ METHODS = Table(
             "what is most frequent in training, the same for everybody",
             "recxfer.methods.popular:Popular",
         ),
+        Entry(
+            "user-knn",
+            "what people with similar histories chose",
+            "recxfer.methods.user_knn:UserKNN",
+        ),
     ],
 )
 """What `transfer --method` knows."""

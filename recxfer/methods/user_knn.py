@@ -1,0 +1,172 @@
+"""Method `user-knn`: what people with similar histories chose.
+
+The neighbourhood baseline of Herlocker et al., An Algorithmic Framework for Performing
+Collaborative Filtering (SIGIR 1999), on binary histories, carried over to tasks: neighbours are
+found by their source histories and vote with what they did in the target. Nothing is pretrained.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.config import Config
+from recxfer.foundation.names import PAD
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import Base, Method, Needs, Phase
+from recxfer.methods.task import Task
+from recxfer.models.item_loss import count_outputs
+from recxfer.models.output import Output
+
+TIE = 1e-6
+"""Weight of popularity beside the votes: it orders what no neighbour, or all alike, voted for."""
+
+
+class UserKNNConfig(Config):
+    """Settings of `user-knn`."""
+
+    neighbours: int = Field(default=100, ge=1)
+    """People who vote for each user."""
+
+    people: int = Field(default=10_000, ge=1)
+    """Training people who are kept, at most; drawn at random where there are more. The votes of
+    all are held as one matrix of people by outputs."""
+
+
+class UserKNNModel(nn.Module):
+    """Histories and choices of the kept people, as lists of (person, item) and (person, output)."""
+
+    person_X: Tensor
+    item_X: Tensor
+    voter_Y: Tensor
+    vote_Y: Tensor
+    log_frequency_V: Tensor
+
+    def __init__(self, num_items: int, num_outputs: int) -> None:
+        super().__init__()
+        self.num_items = num_items
+        for name in ("person_X", "item_X", "voter_Y", "vote_Y"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("log_frequency_V", torch.zeros(num_outputs))
+
+    @property
+    def num_people(self) -> int:
+        """How many people are kept."""
+        return int(self.voter_Y.max()) + 1 if self.voter_Y.numel() else 0
+
+    def profiles(self) -> Tensor:
+        """Histories of the kept people as unit vectors: sparse (people, items + 1)."""
+        length_U = torch.bincount(self.person_X, minlength=self.num_people).clamp(min=1)
+        unit_X = length_U.float().rsqrt()[self.person_X]
+        at_2X = torch.stack([self.person_X, self.item_X])
+        size = (self.num_people, self.num_items + 1)
+        return torch.sparse_coo_tensor(at_2X, unit_X, size, check_invariants=False).coalesce()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """A checkpoint says how long the lists are."""
+        for name, _ in self.named_buffers():
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+@final
+class UserKNN(Method[UserKNNConfig, UserKNNModel]):
+    """Remember, and train nothing."""
+
+    config_type: ClassVar[type[Config]] = UserKNNConfig
+    needs: ClassVar[Needs] = Needs(base="none")
+
+    def __init__(self, config: UserKNNConfig) -> None:
+        super().__init__(config)
+        self._profiles: Tensor | None = None
+        self._rng = Rng(0)
+
+    def assemble(self, base: Base, task: Task, rng: Rng) -> UserKNNModel:
+        """See `Method.assemble`."""
+        self._rng = rng
+        own_items = task.kind == "next-item" and not task.same_vocabulary
+        num_items = task.num_outputs if own_items else base.backbone.num_items
+        return UserKNNModel(num_items, task.num_outputs)
+
+    def phases(self, model: UserKNNModel, task: Task) -> Sequence[Phase]:
+        """See `Method.phases`: there is nothing to train."""
+        return []
+
+    def count(self, model: UserKNNModel, rows: Rows) -> None:
+        """See `Method.count`: keep histories and choices of (some) training people."""
+        count_V = count_outputs(rows, model.log_frequency_V.numel()).double() + 1
+        model.log_frequency_V.copy_((count_V / count_V.sum()).log())
+        users = rows.user_R.unique()
+        if users.numel() > self.config.people:
+            drawn = torch.randperm(users.numel(), generator=self._rng.generator("neighbours"))
+            users = users[drawn[: self.config.people]].sort().values
+        kept_R = torch.isin(rows.user_R, users).nonzero().squeeze(1)
+        rows = rows.take(kept_R)
+        person_R = torch.searchsorted(users, rows.user_R)
+        model.person_X, model.item_X = _history_pairs(rows, person_R)
+        if rows.target_R is None:
+            model.voter_Y, model.vote_Y = model.person_X.clone(), model.item_X - 1
+        else:
+            model.voter_Y, model.vote_Y = _distinct(person_R, rows.target_R)
+
+    def loss(self, model: UserKNNModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Method.loss`; never minimised, since no phase trains."""
+        return -model.log_frequency_V.mean()
+
+    def represent(self, model: UserKNNModel, batch: Batch) -> Tensor:
+        """See `Method.represent`: cosines with the nearest people, zero for all others."""
+        if self._profiles is None:
+            self._profiles = model.profiles().to(batch.item_BL.device)
+        B = batch.item_BL.shape[0]
+        history_BI = torch.zeros(B, model.num_items + 1, device=batch.item_BL.device)
+        # Unknown items and masks lie beyond the items; padding is column 0 and is cleared.
+        known_BL = batch.item_BL.where(batch.item_BL <= model.num_items, PAD)
+        history_BI.scatter_(1, known_BL, 1.0)
+        history_BI[:, PAD] = 0
+        length_B1 = history_BI.sum(1, keepdim=True).clamp(min=1)
+        cosine_BU = torch.sparse.mm(self._profiles, history_BI.T).T / length_B1.sqrt()
+        best = cosine_BU.topk(min(self.config.neighbours, cosine_BU.shape[1]), dim=1)
+        return torch.zeros_like(cosine_BU).scatter_(1, best.indices, best.values)
+
+    def output(self, model: UserKNNModel) -> Output:
+        """See `Method.output`: each person votes for what they chose."""
+        size = (model.log_frequency_V.numel(), model.num_people)
+        vote_VU = torch.zeros(size, device=model.voter_Y.device)
+        vote_VU[model.vote_Y, model.voter_Y] = 1.0
+        return Output(vote_VU, TIE * model.log_frequency_V)
+
+    def frozen_vectors(self, model: UserKNNModel, batch: Batch) -> Tensor | None:
+        """See `Method.frozen_vectors`: nothing trains, so nothing is worth keeping."""
+        return None
+
+    def close(self, model: UserKNNModel, phase: Phase) -> None:
+        """See `Method.close`: there are no phases."""
+
+
+def _history_pairs(rows: Rows, person_R: Tensor) -> tuple[Tensor, Tensor]:
+    """Each person's distinct items over all of their rows' histories."""
+    if rows.target_R is not None:
+        # The histories of a person's rows end ever later: the last holds what the others hold.
+        end_R = rows.start_R + rows.length_R
+        order = end_R.argsort(stable=True)
+        order = order[person_R[order].argsort(stable=True)]
+        sorted_R = person_R[order]
+        last_R = torch.ones_like(sorted_R, dtype=torch.bool)
+        last_R[:-1] = sorted_R[1:] != sorted_R[:-1]
+        rows, person_R = rows.take(order[last_R]), sorted_R[last_R]
+    length_R = rows.length_R
+    row_X = torch.repeat_interleave(torch.arange(len(rows)), length_R)
+    place_X = torch.arange(row_X.numel()) - (length_R.cumsum(0) - length_R)[row_X]
+    item_X = rows.item_E[rows.start_R[row_X] + place_X].long()
+    return _distinct(person_R[row_X], item_X)
+
+
+def _distinct(person_X: Tensor, item_X: Tensor) -> tuple[Tensor, Tensor]:
+    """Each pair once, by person and item."""
+    span = int(item_X.max()) + 1 if item_X.numel() else 1
+    key_X = (person_X * span + item_X).unique()
+    return key_X // span, key_X % span

@@ -1,0 +1,72 @@
+"""user-kNN against a brute force over Python sets."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from recxfer.commands import transfer
+from recxfer.data.dataset import Dataset
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.methods.user_knn import TIE
+from recxfer.training.opening import open_run
+from recxfer.training.runs import task_rows
+
+CPU = torch.device("cpu")
+
+
+def adapt(base, books, run, *settings):
+    config = transfer.resolve(
+        base,
+        books,
+        run,
+        settings=Settings.read(None, settings),
+        method="user-knn",
+        task="cross-domain",
+    )
+    return open_run(transfer.run(config, SilentReporter()).path, CPU)
+
+
+@pytest.mark.parametrize("neighbours", [1, 7, 500])
+def test_scores_are_the_votes_of_the_nearest(neighbours, bases, films, books, tmp_path):
+    run = adapt(bases["sasrec", "next-item"], books, tmp_path / "run", f"neighbours={neighbours}")
+    source, target = Dataset(films), Dataset(books)
+    train = task_rows(run.task, source, target, "train", run.max_length)
+    batch = train.batch(torch.arange(len(train)))
+    histories, choices, popularity = {}, {}, Counter(range(target.num_items))
+    for row, user in enumerate(train.user_R.tolist()):
+        items = set(batch.item_BL[row, : int(batch.length_B[row])].tolist())
+        histories[user] = histories.get(user, set()) | items
+        choices.setdefault(user, set()).add(int(batch.target_B[row]))
+        popularity[int(batch.target_B[row])] += 1
+    total = sum(popularity.values())
+
+    rows = run.rows("test")
+    cases = rows.batch(torch.arange(len(rows)))
+    found = run.learner.output(run.model).scores(run.learner.represent(run.model, cases))
+    for row in range(len(rows)):
+        mine = set(cases.item_BL[row, : int(cases.length_B[row])].tolist())
+        cosine = {
+            user: len(mine & theirs) / max(len(mine) * len(theirs), 1) ** 0.5
+            for user, theirs in histories.items()
+        }
+        kept = sorted(cosine.values(), reverse=True)[:neighbours]
+        # Who of several equally near people votes is open: compare where it is not.
+        border = sum(value == pytest.approx(kept[-1]) for value in cosine.values())
+        if kept[-1] > 0 and border > sum(value == pytest.approx(kept[-1]) for value in kept):
+            continue
+        expected = torch.zeros(target.num_items)
+        for user, value in cosine.items():
+            if value > 0 and value >= kept[-1] - 1e-9:
+                expected[list(choices[user])] += value
+        expected += torch.tensor(
+            [TIE * torch.tensor(popularity[v] / total).log() for v in range(target.num_items)]
+        )
+        torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_people_are_sampled_where_there_are_many(bases, books, tmp_path):
+    run = adapt(bases["sasrec", "next-item"], books, tmp_path / "run", "people=9")
+    assert run.model.num_people == 9
+    assert run.learner.output(run.model).weight_VD.shape[1] == 9
