@@ -6,6 +6,7 @@ from typing import Any
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
+from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.files import read_json
 from recxfer.foundation.names import RUN_JSON
@@ -90,15 +91,50 @@ def longest_history(asked: int | None, backbone: Backbone) -> int:
     return asked or backbone.config.max_length
 
 
-def check_rows(dataset: Path, task: Task, rows: Rows, held_out: Rows) -> None:
+def check_rows(dataset: Path, task: Task, rows: Rows, held_out: Rows, reporter: Reporter) -> None:
     """Refuse to train without examples, or to choose an epoch without any to choose by.
 
+    What can be trained on, but may surprise, is a warning with its count.
+
     Raises:
-        DataError: saying which part is empty.
+        DataError: saying which part is empty, or that there is nothing to tell apart.
     """
-    for part, found in (("training", rows), ("validation", held_out)):
+    parts = (("training", rows), ("validation", held_out))
+    for part, found in parts:
         if len(found) == 0:
             raise DataError(
                 f"{dataset} has no {part} example for the task {task.name}",
                 hint="check the split and the link, or prepare a larger dataset",
             )
+        empty = int((found.length_R == 0).sum())
+        if empty:
+            reporter.warn(
+                f"{empty:,} of {len(found):,} {part} examples have no history: "
+                "they are read as empty ones"
+            )
+    if task.kind == "profile":
+        _check_classes(dataset, task, rows, held_out, reporter)
+
+
+def _check_classes(
+    dataset: Path, task: Task, rows: Rows, held_out: Rows, reporter: Reporter
+) -> None:
+    assert rows.target_R is not None
+    assert held_out.target_R is not None
+    known = set(rows.target_R.tolist())
+    if len(known) == 1:
+        raise DataError(
+            f"every training user of {dataset} has the {task.column} "
+            f"{task.classes[known.pop()]!r}: there is nothing to learn",
+            hint="choose another label, or split the users otherwise",
+        )
+    unknown_R = [label not in known for label in held_out.target_R.tolist()]
+    if any(unknown_R):
+        names = sorted(
+            {task.classes[label] for label in held_out.target_R.tolist()}
+            - {task.classes[label] for label in known}
+        )
+        reporter.warn(
+            f"{sum(unknown_R):,} of {len(held_out):,} validation users have a {task.column} that "
+            f"no training user has ({', '.join(names)}): they cannot be told right"
+        )

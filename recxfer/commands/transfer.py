@@ -202,7 +202,7 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     max_length = longest_history(config.data.max_length, base.backbone)
     rows = runs.task_rows(task, source, target, "train", max_length)
     held_out = runs.task_rows(task, source, target, "valid", max_length)
-    check_rows(config.dataset, task, rows, held_out)
+    check_rows(config.dataset, task, rows, held_out, reporter)
     method.count(model, rows)
     rows = cache_vectors(model, rows, method.frozen_vectors, device)
     held_out = cache_vectors(model, held_out, method.frozen_vectors, device)

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import polars as pl
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ CPU = torch.device("cpu")
 
 
 def adapt(base, dataset, run, method="probe", task="profile:taste", settings=(), **options):
+    reporter = options.pop("reporter", SilentReporter())
     config = transfer.resolve(
         base,
         dataset,
@@ -28,7 +30,7 @@ def adapt(base, dataset, run, method="probe", task="profile:taste", settings=(),
         epochs=1,
         **options,
     )
-    return transfer.run(config, SilentReporter())
+    return transfer.run(config, reporter)
 
 
 @pytest.fixture
@@ -157,6 +159,64 @@ def test_a_base_with_positions_reads_no_further(base, bases, films, tmp_path):
         bases["nextitnet", "next-item"], films, tmp_path / "out", settings=["max_length=21"]
     )
     assert open_run(longer.path, CPU).max_length == 21
+
+
+@pytest.fixture
+def odd_labels(world, films, tmp_path):
+    """The films again, with labels that only people outside the training part tell apart."""
+    users = pl.read_parquet(films / "users.parquet")
+    valid = users.filter(pl.col("split") == "valid")["user_id"].to_list()
+    lines = ["user,alone,rare"]
+    for place, user in enumerate(users["user_id"].to_list()):
+        alone, rare = "many", "ab"[place % 2]
+        if user in valid[:2]:
+            alone, rare = "few", "c"
+        lines.append(f"{user},{alone},{rare}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    config = prepare.resolve(
+        str(world / "films.csv"),
+        tmp_path / "films",
+        settings=Settings.read(),
+        users=tmp_path / "labels.csv",
+    )
+    return prepare.run(config, SilentReporter()).path
+
+
+def test_a_label_that_is_constant_in_training_is_refused(base, odd_labels, tmp_path):
+    with pytest.raises(DataError, match="has the alone 'many'"):
+        adapt(base, odd_labels, tmp_path / "out", task="profile:alone")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_that_training_never_saw_is_counted(base, odd_labels, tmp_path):
+    reporter = SilentReporter()
+    adapt(base, odd_labels, tmp_path / "out", task="profile:rare", reporter=reporter)
+    (warning,) = reporter.warnings
+    assert warning.startswith("2 of ")
+    assert "(c)" in warning
+
+
+def test_people_without_a_source_history_are_counted(base, world, films, tmp_path):
+    """Books read before the first film, and people who saw none: all have an empty history."""
+    lines = (world / "books.csv").read_text().splitlines()
+    early = [line.rpartition(",")[0] + ",5" for line in lines[1:] if line.startswith("u3,")]
+    strangers = [f"stranger{n},b{n},2000" for n in range(10)]
+    (tmp_path / "books.csv").write_text("\n".join([*lines, *early, *strangers]) + "\n")
+    config = prepare.resolve(
+        str(tmp_path / "books.csv"),
+        tmp_path / "books",
+        settings=Settings.read(),
+        links=[films],
+        split="users",
+    )
+    dataset = prepare.run(config, SilentReporter()).path
+    reporter = SilentReporter()
+    run = adapt(base, dataset, tmp_path / "out", task="cross-domain", reporter=reporter).path
+    assert any("training examples have no history" in text for text in reporter.warnings)
+    opened = open_run(run, CPU)
+    rows = opened.rows("test")
+    vectors = opened.learner.represent(opened.model, rows.batch(torch.arange(len(rows))))
+    assert vectors.isfinite().all()
 
 
 def test_source_is_for_cross_domain_only(base, films, tmp_path):
