@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from recxfer.commands.report import write_report
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Settings
@@ -27,6 +29,7 @@ from recxfer.training.cases import (
     cases_of,
     slices_of,
 )
+from recxfer.training.metrics import Metric
 from recxfer.training.opening import Bases, open_run
 from recxfer.training.runs import Run
 from recxfer.training.statistics import (
@@ -67,6 +70,9 @@ class RunFigures:
     task: str
     dataset: str
     cases: int
+    people: int
+    """Whose cases these are; intervals resample people."""
+
     candidates: str
     """`all`, or `1+N sampled`: metrics among sampled candidates are no metrics among all."""
 
@@ -220,7 +226,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
 
 
 def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
-    measured = estimate(cases.metrics(config.at), cases.frame.height, config.seed)
+    measured = estimate(cases.metrics(config.at), cases.people(), config.seed)
     covered = {name: Figure(value) for name, value in cases.coverage(config.at).items()}
     sampled = config.candidates is not None and cases.ranks_items
     seen: Literal["excluded", "kept"] = "kept" if config.keep_seen else "excluded"
@@ -230,6 +236,7 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
         task=opened.task.name,
         dataset=str(config.dataset or opened.header["dataset"]["name"]),
         cases=cases.frame.height,
+        people=np.unique(cases.people()).size,
         candidates=f"1+{config.candidates} sampled" if sampled else "all",
         seen=seen if cases.ranks_items else None,
         metrics={**measured, **covered},
@@ -245,9 +252,7 @@ def _compared(
             f"({reference.task.name}, {known.frame.height} cases) were not held to the same cases",
             hint="compare runs of one task on one dataset; evaluate others on their own",
         )
-    return compare(
-        cases.metrics(config.at), known.metrics(config.at), cases.frame.height, config.seed
-    )
+    return compare(cases.metrics(config.at), known.metrics(config.at), cases.people(), config.seed)
 
 
 def _differences(
@@ -282,10 +287,17 @@ def _slices(
             run=str(opened.path),
             slice=name,
             cases=chosen.size,
-            metrics=estimate(cases.metrics(config.at, chosen), chosen.size, config.seed),
+            metrics=estimate(
+                _sliced(cases.metrics(config.at, chosen), by), cases.people(chosen), config.seed
+            ),
         )
         for name, chosen in slices_of(opened, rows, config.dataset, by)
     ]
+
+
+def _sliced(metrics: Mapping[str, Metric], by: str) -> Mapping[str, Metric]:
+    """What can be said within a slice: of one class alone, only how many are told right."""
+    return {"accuracy": metrics["accuracy"]} if by in CLASS_SLICERS else metrics
 
 
 def _lengths(text: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from recxfer.foundation.files import replaced_file
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0 2rem; }
+table { border-collapse: collapse; margin: 1rem 0 2rem; display: block; overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 small { color: #666; }
@@ -43,8 +43,9 @@ def _protocol(result: Mapping[str, Any]) -> str:
     if first["seen"]:
         ranked = f"Candidates: {first['candidates']}; items met before: {first['seen']}. "
     text = (
-        f"{first['task']} on {first['dataset']}: {first['cases']:,} {result['on']} cases. "
-        f"{ranked}Intervals hold 95 % of {result['resamples']:,} resamples of the cases, seed "
+        f"{first['task']} on {first['dataset']}: {first['cases']:,} {result['on']} cases "
+        f"of {first['people']:,} people. "
+        f"{ranked}Intervals hold 95 % of {result['resamples']:,} resamples of the people, seed "
         f"{result['seed']}."
     )
     return f"<p>{escape(text)}</p>"

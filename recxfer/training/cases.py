@@ -24,7 +24,7 @@ from recxfer.training.ranking import rank
 from recxfer.training.runs import Run
 from recxfer.training.validation import class_scores
 
-FORMAT = 1
+FORMAT = 2
 """Version of the kept results; those of another version are computed again."""
 
 TARGET = "target"
@@ -60,7 +60,8 @@ class Cases:
     """Every case of a run, in row order, with what the run made of it."""
 
     frame: pl.DataFrame
-    """user, target and, for item tasks, rank and perhaps top; for classes, scores."""
+    """user, target and, for item tasks, rank and perhaps top; for classes, scores. Items are
+    numbered as in the dataset's tables, from 1, classes from 0."""
 
     num_outputs: int
 
@@ -68,6 +69,11 @@ class Cases:
     def ranks_items(self) -> bool:
         """Whether the cases are rankings, not classifications."""
         return RANK in self.frame.columns
+
+    def people(self, chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Whose case each one is, of all cases or of the chosen ones."""
+        user_R = self.frame[USER].to_numpy()
+        return user_R if chosen is None else user_R[chosen]
 
     @property
     def identity(self) -> pl.DataFrame:
@@ -122,7 +128,8 @@ def slices_of(run: Run, rows: Rows, dataset: Path | None, by: str) -> list[Slice
 
 def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl.DataFrame:
     assert rows.target_R is not None
-    columns = {USER: rows.user_R.numpy(), TARGET: rows.target_R.numpy()}
+    first = 1 if run.task.ranks_items else 0
+    columns = {USER: rows.user_R.numpy(), TARGET: (rows.target_R + first).numpy()}
     if not run.task.ranks_items:
         score_RC = class_scores(run.learner, run.model, rows, run.device)
         return pl.DataFrame({**columns, SCORES: score_RC.numpy()})
@@ -140,7 +147,7 @@ def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl
     frame = pl.DataFrame({**columns, RANK: ranking.rank_R.numpy()})
     if ranking.top_RK is None:
         return frame
-    return frame.with_columns(pl.Series(TOP, ranking.top_RK.int().numpy()))
+    return frame.with_columns(pl.Series(TOP, (ranking.top_RK + first).int().numpy()))
 
 
 def _key(run: Run, target: Dataset, protocol: Protocol) -> str:

@@ -1,10 +1,11 @@
-"""Intervals and paired tests by resampling cases.
+"""Intervals and paired tests by resampling people.
 
-An interval is the central 95 % of a metric over resamples of the cases, drawn with replacement
-(percentile bootstrap, Efron 1979). A difference between two runs is judged on the cases both have
-ranked, each resample holding the same cases for both.
+An interval is the central 95 % of a metric over resamples of the people, drawn with replacement
+(percentile bootstrap, Efron 1979); whoever is drawn brings all of their cases, since the cases of
+one person resemble each other (cluster bootstrap, Field and Welsh 2007). A difference between two
+runs is judged on the cases both have ranked, each resample holding the same people for both.
 
-Shape letters: R cases, S resamples, G groups of cases that all metrics see alike, M metrics.
+Shape letters: R cases, P people, S resamples, G groups of people that a metric sees alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ class Figure:
     """A metric and its 95 % interval.
 
     The value is None where the cases leave it undefined (AUC of one class alone), the ends where
-    resampling cases says nothing about it (coverage).
+    resampling people says nothing about it (coverage; one person; all cases alike).
     """
 
     value: float | None
@@ -47,35 +48,38 @@ class Difference:
     """Twice the smaller share of resamples on either side of zero; 1 where the runs agree."""
 
 
-def estimate(metrics: Mapping[str, Metric], num_cases: int, seed: int) -> dict[str, Figure]:
+def estimate(
+    metrics: Mapping[str, Metric], person_R: NDArray[np.int64], seed: int
+) -> dict[str, Figure]:
     """Each metric with its interval.
 
     Args:
         metrics: by name, over the same cases.
-        num_cases: how many there are.
-        seed: of the resamples.
+        person_R: whose case each one is.
+        seed: of the resamples. A metric's interval does not depend on the others asked for.
     """
-    spread = _resampled(metrics, num_cases, seed)
+    spread = _resampled(metrics, person_R, seed)
     return {
-        name: Figure(_value(metric, num_cases), *_central(spread[name]))
+        name: Figure(_value(metric, person_R.size), *_informative(spread[name]))
         for name, metric in metrics.items()
     }
 
 
 def compare(
-    metrics: Mapping[str, Metric], reference: Mapping[str, Metric], num_cases: int, seed: int
+    metrics: Mapping[str, Metric],
+    reference: Mapping[str, Metric],
+    person_R: NDArray[np.int64],
+    seed: int,
 ) -> dict[str, Difference]:
     """Each metric of one run minus that of the reference, on the same cases."""
-    ours = {f"ours {name}": metric for name, metric in metrics.items()}
-    theirs = {f"theirs {name}": metric for name, metric in reference.items()}
-    spread = _resampled({**ours, **theirs}, num_cases, seed)
-    differences = {}
-    for name in metrics:
-        spread_S = spread[f"ours {name}"] - spread[f"theirs {name}"]
-        values = _value(metrics[name], num_cases), _value(reference[name], num_cases)
-        value = None if values[0] is None or values[1] is None else values[0] - values[1]
-        differences[name] = Difference(value, *_central(spread_S), two_sided_p(spread_S))
-    return differences
+    differences = {name: _minus(metric, reference[name]) for name, metric in metrics.items()}
+    spread = _resampled(differences, person_R, seed)
+    return {
+        name: Difference(
+            _value(difference, person_R.size), *_central(spread[name]), two_sided_p(spread[name])
+        )
+        for name, difference in differences.items()
+    }
 
 
 def two_sided_p(spread_S: Array) -> float:
@@ -98,52 +102,70 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def resamples(num_cases: int, seed: int) -> Iterator[Array]:
-    """Weights (S, R) of RESAMPLES resamples in chunks: how often each case was drawn."""
+def resamples(num_people: int, num_cases: int, seed: int) -> Iterator[Array]:
+    """Weights (S, P) of RESAMPLES resamples in chunks: how often each person was drawn."""
     generator = np.random.Generator(np.random.PCG64(seed))
     size = max(1, CHUNK_WEIGHTS // max(num_cases, 1))
     for start in range(0, RESAMPLES, size):
         count = min(size, RESAMPLES - start)
-        drawn_SR: NDArray[np.int64] = generator.integers(num_cases, size=(count, num_cases))
-        drawn_SR += np.arange(count)[:, None] * num_cases
-        flat = np.bincount(drawn_SR.ravel(), minlength=count * num_cases)
-        yield flat.reshape(count, num_cases).astype(np.float64)
+        drawn_SP: NDArray[np.int64] = generator.integers(num_people, size=(count, num_people))
+        drawn_SP += np.arange(count)[:, None] * num_people
+        flat = np.bincount(drawn_SP.ravel(), minlength=count * num_people)
+        yield flat.reshape(count, num_people).astype(np.float64)
 
 
-def _resampled(metrics: Mapping[str, Metric], num_cases: int, seed: int) -> dict[str, Array]:
+def _minus(ours: Metric, theirs: Metric) -> Metric:
+    if isinstance(ours, Mean) and isinstance(theirs, Mean):
+        return Mean(ours.value_R - theirs.value_R)
+    return lambda weight_SR: ours(weight_SR) - theirs(weight_SR)
+
+
+def _resampled(
+    metrics: Mapping[str, Metric], person_R: NDArray[np.int64], seed: int
+) -> dict[str, Array]:
     """Each metric on every resample (S,)."""
-    means = {name: metric for name, metric in metrics.items() if isinstance(metric, Mean)}
-    if len(means) == len(metrics):
-        return _resampled_means(means, num_cases, seed)
-    parts: dict[str, list[Array]] = {name: [] for name in metrics}
-    for weight_SR in resamples(num_cases, seed):
-        for name, metric in metrics.items():
+    person_R = np.unique(person_R, return_inverse=True)[1]
+    num_people = int(person_R.max()) + 1
+    spread: dict[str, Array] = {}
+    left: dict[str, Metric] = {}
+    for name, metric in metrics.items():
+        grouped_S = _by_groups(metric, person_R, seed) if isinstance(metric, Mean) else None
+        if grouped_S is None:
+            left[name] = metric
+        else:
+            spread[name] = grouped_S
+    parts: dict[str, list[Array]] = {name: [] for name in left}
+    for weight_SP in resamples(num_people, person_R.size, seed) if left else ():
+        weight_SR = np.take(weight_SP, person_R, axis=1)
+        for name, metric in left.items():
             parts[name].append(metric(weight_SR))
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    return spread | {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _resampled_means(means: Mapping[str, Mean], num_cases: int, seed: int) -> dict[str, Array]:
-    """Resample groups of equal cases: the same distribution, without a draw for every case.
+def _by_groups(mean: Mean, person_R: NDArray[np.int64], seed: int) -> Array | None:
+    """Resample groups of equal people: the same distribution, without a draw for every person.
 
-    Ranks beyond the longest list all count nothing, so that a million cases are a few groups.
+    Ranks beyond the longest list all count nothing, so that a million people are a few groups.
+    None where there are too many groups to save anything.
     """
-    value_RM = np.stack([mean.value_R for mean in means.values()], axis=1)
-    value_GM, count_G = np.unique(value_RM, axis=0, return_counts=True)
-    total_SM: Array
-    if count_G.size * 4 <= num_cases:
-        generator = np.random.Generator(np.random.PCG64(seed))
-        share_G = count_G / num_cases
-        total_SM = generator.multinomial(num_cases, share_G, size=RESAMPLES) @ value_GM
-    else:
-        total_SM = np.concatenate(
-            [weight_SR @ value_RM for weight_SR in resamples(num_cases, seed)]
-        )
-    return dict(zip(means, (total_SM / num_cases).T, strict=True))
+    total_P, count_P = np.bincount(person_R, mean.value_R), np.bincount(person_R)
+    pairs, people_G = np.unique(np.stack([total_P, count_P], 1), axis=0, return_counts=True)
+    if people_G.size * 4 > count_P.size:
+        return None
+    generator = np.random.Generator(np.random.PCG64(seed))
+    drawn_SG = generator.multinomial(count_P.size, people_G / count_P.size, size=RESAMPLES)
+    return np.asarray(drawn_SG @ pairs[:, 0] / (drawn_SG @ pairs[:, 1]))
 
 
 def _value(metric: Metric, num_cases: int) -> float | None:
     value = float(metric(np.ones((1, num_cases)))[0])
     return None if np.isnan(value) else value
+
+
+def _informative(spread_S: Array) -> tuple[float | None, float | None]:
+    """The central 95 %; nothing where all resamples agree, which only says there are too few."""
+    low, high = _central(spread_S)
+    return (None, None) if low == high else (low, high)
 
 
 def _central(spread_S: Array) -> tuple[float | None, float | None]:

@@ -115,14 +115,14 @@ def profile_tables(work, backbone, records):
                 run = open_run(work / backbone / f"{method}-{task}-{seed}", device)
                 cases, _ = cases_of(run, Protocol(), None, torch.float32, SilentReporter())
                 of_seeds.append(cases.metrics((10,)))
-                count = cases.frame.height
+                people = cases.people()
             measured[method] = mean_over_seeds(of_seeds)
         measured["logistic regression"] = logistic_regression(data, task)
         for method, metrics in measured.items():
             mine = [records.get((method, task, seed)) for seed in SEEDS]
             facts = [record for record in mine if record]
-            against = compare(metrics, measured["finetune"], count, seed=0)
-            for name, figure in estimate(metrics, count, seed=0).items():
+            against = compare(metrics, measured["finetune"], people, seed=0)
+            for name, figure in estimate(metrics, people, seed=0).items():
                 found.append(
                     {
                         "backbone": backbone,
@@ -137,7 +137,7 @@ def profile_tables(work, backbone, records):
                         "against_high": against[name].high,
                         "p": against[name].p,
                         "seeds": len(facts) or 1,
-                        "cases": count,
+                        "cases": people.size,
                         "trained_share": facts[0]["trained_share"] if facts else None,
                         "seconds": mean([f["seconds"] for f in facts]),
                         "peak_memory_mb": mean([f["peak_memory_mb"] for f in facts]),

@@ -43,6 +43,8 @@ def _runs(result: EvaluateResult) -> Table:
 def _title(result: EvaluateResult) -> Text:
     first = result.runs[0]
     parts = [f"{first.task} on {first.dataset}: {first.cases:,} {result.on} cases"]
+    if first.people != first.cases:
+        parts[0] += f" of {first.people:,} people"
     if first.candidates != "all":
         parts.append(f"ranked among {first.candidates} candidates")
     if first.seen == "kept":
