@@ -183,7 +183,7 @@ def resolve(
 def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     """Measure every run, and compare the others with the first."""
     if config.report is not None:
-        refuse_existing(config.report, overwrite=config.overwrite)
+        refuse_existing(config.report, overwrite=config.overwrite, inputs=config.runs)
     set_threads(config.threads)
     keep_freed_memory()
     device = choose_device(config.device)

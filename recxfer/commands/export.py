@@ -108,7 +108,7 @@ def resolve(
 
 def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
     """Write what was asked for, in one step."""
-    refuse_existing(config.out, overwrite=config.overwrite)
+    refuse_existing(config.out, overwrite=config.overwrite, inputs=[config.run])
     set_threads(config.threads)
     keep_freed_memory()
     device = choose_device(config.device)

@@ -15,6 +15,7 @@ from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_directory
+from recxfer.foundation.names import DATASET_JSON
 
 if TYPE_CHECKING:
     from recxfer.data.sources.synthetic import SyntheticConfig
@@ -147,14 +148,18 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         UsageError: the output exists, or the options do not fit the source.
         DataError: a source or another dataset is missing or damaged, or too little is left.
     """
-    refuse_existing(config.output, overwrite=config.overwrite)
+    refuse_existing(
+        config.output, overwrite=config.overwrite, marker=DATASET_JSON, inputs=_inputs(config)
+    )
     surroundings = Surroundings(
         links=read_neighbours(config.links),
         exclude_users=config.exclude_users,
         exclude_items=config.exclude_items,
         images=config.images,
     )
-    with replaced_directory(config.output, overwrite=config.overwrite) as directory:
+    with replaced_directory(
+        config.output, marker=DATASET_JSON, overwrite=config.overwrite
+    ) as directory:
         prepared = prepare_tables(
             _read(config, directory),
             config.recipe,
@@ -172,6 +177,14 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         if count:
             reporter.warn(f"{count:,} of {prepared.info.items:,} items have no {name}")
     return PrepareResult(config.output, prepared)
+
+
+def _inputs(config: PrepareConfig) -> list[Path]:
+    """What is read, and must not be replaced."""
+    named = [config.items, config.users, config.images]
+    files = [Path(config.source)] if config.source not in SOURCES else []
+    files += [path for path in named if path is not None]
+    return [*files, *config.links, *config.exclude_users, *config.exclude_items]
 
 
 def _read(config: PrepareConfig, directory: Path) -> RawSource:

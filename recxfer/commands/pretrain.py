@@ -147,7 +147,12 @@ def resolve(
 
 def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     """Train a backbone on a dataset and write it as a run."""
-    claim_output(config.run, overwrite=config.overwrite, resume=config.resume)
+    claim_output(
+        config.run,
+        overwrite=config.overwrite,
+        resume=config.resume,
+        inputs=[config.dataset],
+    )
     set_threads(config.threads)
     keep_freed_memory()
     device = choose_device(config.device)

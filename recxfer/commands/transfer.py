@@ -184,7 +184,12 @@ def resolve(
 
 def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     """Adapt a base to a task by a method and write the result as a run."""
-    claim_output(config.run, overwrite=config.overwrite, resume=config.resume)
+    claim_output(
+        config.run,
+        overwrite=config.overwrite,
+        resume=config.resume,
+        inputs=[config.base, config.dataset, *([config.source] if config.source else [])],
+    )
     set_threads(config.threads)
     keep_freed_memory()
     device = choose_device(config.device)

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,51 @@ def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def refuse_existing(
+    path: Path, *, overwrite: bool, marker: str | None = None, inputs: Iterable[Path] = ()
+) -> None:
     """Raise unless `path` is free, or may be replaced.
 
     Called before long work starts, so that hours of it are not lost at the end.
+
+    Args:
+        path: the output.
+        overwrite: whether it may be replaced at all.
+        marker: a file that directories of the kind being made hold: only such a directory, or an
+            empty one, is ever replaced. None where the output is a file.
+        inputs: what the same command reads, and must not lose.
     """
-    if path.exists() and not overwrite:
+    if not path.exists():
+        return
+    if not overwrite:
         raise UsageError(
             f"{path} exists already",
             hint="choose another output, or pass --overwrite to replace it",
         )
+    mine = path.resolve()
+    for read in inputs:
+        source = read.resolve()
+        # A directory inside an input is told by its marker; a file there may be a part of it.
+        if source.is_relative_to(mine) or (marker is None and mine.is_relative_to(source)):
+            raise UsageError(
+                f"{path} cannot be replaced: this command reads {read}",
+                hint="choose another output",
+            )
+    if marker is None and path.is_dir():
+        raise UsageError(
+            f"{path} is a directory, and a file is to be written",
+            hint="choose another output",
+        )
+    if marker is not None and not _may_go(path, marker):
+        raise UsageError(
+            f"--overwrite does not replace {path}: it holds no {marker}, "
+            "so it is not of the kind that is to be written",
+            hint="choose another output, or remove it yourself",
+        )
+
+
+def _may_go(path: Path, marker: str) -> bool:
+    return path.is_dir() and ((path / marker).exists() or not any(path.iterdir()))
 
 
 @contextmanager
@@ -68,12 +103,13 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_directory(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def replaced_directory(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty directory beside `path`; rename it to `path` when the block ends well.
 
-    With `overwrite` an existing directory is replaced, but only after the new one is complete.
+    With `overwrite` an existing directory that holds the file `marker` is replaced, but only after
+    the new one is complete.
     """
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite, marker=marker)
     made = _make_parents(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:

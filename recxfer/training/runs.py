@@ -84,7 +84,7 @@ def write_run(
     Returns:
         The checkpoint's size in bytes.
     """
-    with replaced_directory(path, overwrite=overwrite) as directory:
+    with replaced_directory(path, marker=RUN_JSON, overwrite=overwrite) as directory:
         tensors.save(directory / CHECKPOINT, parts, header)
         index = pl.arange(1, len(vocabulary) + 1, dtype=pl.Int32, eager=True)
         pl.DataFrame({ITEM: index, ITEM_ID: vocabulary}).write_parquet(directory / VOCABULARY)

@@ -2,7 +2,7 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from recxfer.data.rows import Rows
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import canonical_json, refuse_existing, sha256_of_text
-from recxfer.foundation.names import RESUME
+from recxfer.foundation.names import RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Learner, Phase
 from recxfer.training.loop import Training, fit
@@ -98,10 +98,19 @@ def partial_directory(run: Path) -> Path:
     return run.with_name(f"{run.name}.partial")
 
 
-def claim_output(run: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse an output that is taken, or an unfinished run that nobody said what to do with."""
-    refuse_existing(run, overwrite=overwrite)
+def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[Path]) -> None:
+    """Refuse an output that is taken, or an unfinished run that nobody said what to do with.
+
+    Args:
+        run: the run directory to be written.
+        overwrite: whether a run that is there may be replaced.
+        resume: whether an unfinished run goes on.
+        inputs: what the command reads, and must not lose.
+    """
+    refuse_existing(run, overwrite=overwrite, marker=RUN_JSON, inputs=inputs)
     partial = partial_directory(run)
+    if partial.exists():
+        refuse_existing(partial, overwrite=True, marker=RESUME)
     if partial.exists() and not resume:
         if not overwrite:
             raise UsageError(

@@ -238,6 +238,15 @@ def test_an_existing_run_is_kept(base, films, copied):
     assert (copied / "delta" / CHECKPOINT).read_bytes() != before
 
 
+def test_a_transfer_never_replaces_its_own_base(copied):
+    before = (copied / "base" / CHECKPOINT).read_bytes()
+    with pytest.raises(UsageError, match="this command reads"):
+        adapt(copied / "base", copied / "films", copied / "base", overwrite=True)
+    with pytest.raises(UsageError, match="this command reads"):
+        adapt(copied / "base", copied / "films", copied / "films", overwrite=True)
+    assert (copied / "base" / CHECKPOINT).read_bytes() == before
+
+
 def test_a_domain_of_single_events_cannot_be_learned(tmp_path):
     log = "user,item,time\n" + "".join(f"u{p},f{p % 3},{p}\n" for p in range(12))
     (tmp_path / "log.csv").write_text(log)

@@ -396,16 +396,28 @@ def test_conditions_that_do_not_fit(log, tmp_path, where, message):
 
 
 def test_an_existing_output_is_kept_unless_told(log, tmp_path):
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "precious").touch()
+    prepare(log, tmp_path / "toy")
+    (tmp_path / "toy" / "old").touch()
     with pytest.raises(UsageError, match="exists already"):
         prepare(log, tmp_path / "toy")
     with pytest.raises(DataError):
         prepare(tmp_path / "missing.csv", tmp_path / "toy", overwrite=True)
-    assert (tmp_path / "toy" / "precious").exists()
+    assert (tmp_path / "toy" / "old").exists()
     prepare(log, tmp_path / "toy", overwrite=True)
-    assert not (tmp_path / "toy" / "precious").exists()
+    assert not (tmp_path / "toy" / "old").exists()
     assert left_over(tmp_path) == []
+
+
+def test_overwriting_loses_neither_the_log_nor_strangers_files(log, tmp_path):
+    before = log.read_bytes()
+    with pytest.raises(UsageError, match="this command reads"):
+        prepare(log, log, overwrite=True)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").touch()
+    with pytest.raises(UsageError, match="holds no dataset"):
+        prepare(log, tmp_path / "thesis", overwrite=True)
+    assert log.read_bytes() == before
+    assert (tmp_path / "thesis" / "chapter").exists()
 
 
 @pytest.mark.parametrize(

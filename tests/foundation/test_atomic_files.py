@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -59,11 +60,14 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
 
 def test_a_directory_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "set"
-    with pytest.raises(DataError, match="No space left"), replaced_directory(path) as temporary:
+    with (
+        pytest.raises(DataError, match="No space left"),
+        replaced_directory(path, marker="a") as temporary,
+    ):
         (temporary / "a").write_text("half")
         disk_full()
     assert list(tmp_path.iterdir()) == []
-    with replaced_directory(path) as temporary:
+    with replaced_directory(path, marker="a") as temporary:
         (temporary / "a").write_text("whole")
     assert contents(path) == {"a": "whole"}
     assert list(tmp_path.iterdir()) == [path]
@@ -73,12 +77,12 @@ def test_a_directory_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_pat
     path = tmp_path / "set"
     path.mkdir()
     (path / "a").write_text("old")
-    with pytest.raises(UsageError, match="exists already"), replaced_directory(path):
+    with pytest.raises(UsageError, match="exists already"), replaced_directory(path, marker="a"):
         pytest.fail("an existing output must be refused before any work")
-    with pytest.raises(DataError), replaced_directory(path, overwrite=True):
+    with pytest.raises(DataError), replaced_directory(path, marker="a", overwrite=True):
         disk_full()
     assert contents(path) == {"a": "old"}
-    with replaced_directory(path, overwrite=True) as temporary:
+    with replaced_directory(path, marker="a", overwrite=True) as temporary:
         (temporary / "b").write_text("new")
     assert contents(path) == {"b": "new"}
     assert list(tmp_path.iterdir()) == [path]
@@ -86,10 +90,35 @@ def test_a_directory_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_pat
 
 def test_a_taken_output_is_refused_with_a_hint(tmp_path):
     refuse_existing(tmp_path / "free", overwrite=False)
-    refuse_existing(tmp_path, overwrite=True)
     with pytest.raises(UsageError) as caught:
         refuse_existing(tmp_path, overwrite=False)
     assert "--overwrite" in caught.value.hint
+
+
+def test_only_what_is_of_the_kind_is_replaced(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").touch()
+    (tmp_path / "empty").mkdir()
+    for name in ("file", "foreign"):
+        with pytest.raises(UsageError, match=r"holds no run\.json"):
+            refuse_existing(tmp_path / name, overwrite=True, marker="run.json")
+    refuse_existing(tmp_path / "empty", overwrite=True, marker="run.json")
+    (tmp_path / "foreign" / "run.json").touch()
+    refuse_existing(tmp_path / "foreign", overwrite=True, marker="run.json")
+    with pytest.raises(UsageError, match="is a directory"):
+        refuse_existing(tmp_path / "empty", overwrite=True)
+    refuse_existing(tmp_path / "file", overwrite=True)
+
+
+def test_what_is_read_is_never_replaced(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("run.json", "part.parquet"):
+        (data / name).touch()
+    for output, marker in ((data, "run.json"), (tmp_path, "data"), (data / "part.parquet", None)):
+        with pytest.raises(UsageError, match="this command reads"):
+            refuse_existing(output, overwrite=True, marker=marker, inputs=[data])
 
 
 def test_json_is_read_back_and_damage_is_named(tmp_path):
@@ -124,7 +153,7 @@ def test_canonical_json_is_ascii_and_does_not_depend_on_order(value):
         assert canonical_json(dict(reversed(value.items()))) == text
 
 
-@pytest.mark.parametrize("replaced", [replaced_file, replaced_directory])
+@pytest.mark.parametrize("replaced", [replaced_file, partial(replaced_directory, marker="a")])
 def test_a_failed_write_leaves_no_empty_folder(tmp_path, replaced):
     with pytest.raises(RuntimeError), replaced(tmp_path / "new" / "deep" / "thing"):
         raise RuntimeError
