@@ -44,6 +44,7 @@ _ROW: Final = "row"
 _BUCKET: Final = "bucket"
 _REASON: Final = "reason"
 _UNREADABLE: Final = "unreadable"
+_FRACTION: Final = "fraction of the time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +77,8 @@ def take_in(raw: RawSource, where: str | None, directory: Path) -> Intake:
 
     A row counts for the first reason that applies: no user id, no item id, no time (where the
     source has times), not matching `where`, duplicate. Of events with the same user, item, time
-    (and event type, where there is one) the first is kept; repeats at other times stay. Without
-    times nothing is a duplicate, since a repeat may be real.
+    (and event type, where there is one) the first is kept; repeats at other times stay, be they a
+    fraction of a second apart. Without times nothing is a duplicate, since a repeat may be real.
 
     Raises:
         UsageError: `where` is no expression, or names an unknown column.
@@ -90,6 +91,8 @@ def take_in(raw: RawSource, where: str | None, directory: Path) -> Intake:
     reasons = rows.group_by(_REASON).len().sort(_REASON).drop_nulls().collect(engine="streaming")
     dropped: dict[str, int] = dict(reasons.iter_rows())
     facts = _facts(rows)
+    if _FRACTION in facts and not facts[_FRACTION].item():
+        rows = rows.drop(_FRACTION)  # all are whole: nothing to sort by
     _refuse_unreadable(facts, raw)
     users, items = _count_ids(rows, USER_ID), _count_ids(rows, ITEM_ID)
     refuse_empty(users.height, dropped)
@@ -130,6 +133,8 @@ def _normalised(raw: RawSource, where: str | None) -> tuple[pl.LazyFrame, int | 
         columns[TIMESTAMP] = time.ticks
         missing = pl.col(TIMESTAMP).is_null() & pl.col(_UNREADABLE).is_null()
         reasons.append(_if(missing, NO_TIME))
+        if time.fraction is not None:
+            columns[_FRACTION] = time.fraction
     if where is not None:
         reasons.append(_if(~_condition(where, schema).fill_null(value=False), WHERE))
     if EVENT in schema:
@@ -156,7 +161,11 @@ def _with_numbers(raw: RawSource) -> tuple[pl.LazyFrame, TimeColumn | None]:
         unreadable.append(_unreadable(TIMESTAMP, time.ticks))
         if time.per_second is None:
             numbers[TIMESTAMP] = time.ticks
-            time = TimeColumn(pl.col(TIMESTAMP), None)
+            fraction = None
+            if time.fraction is not None:
+                numbers[_FRACTION] = time.fraction
+                fraction = pl.col(_FRACTION)
+            time = TimeColumn(pl.col(TIMESTAMP), None, fraction)
     if WEIGHT in schema:
         numbers[WEIGHT] = pl.col(WEIGHT).cast(pl.Float32, strict=False)
         unreadable.append(_unreadable(WEIGHT, numbers[WEIGHT]))
@@ -208,8 +217,11 @@ def _facts(rows: pl.LazyFrame) -> pl.DataFrame:
         pl.col(_UNREADABLE).count().alias("unreadable_rows"),
         pl.col(_UNREADABLE).drop_nulls().first(),
     ]
-    if TIMESTAMP in rows.collect_schema():
+    names = rows.collect_schema().names()
+    if TIMESTAMP in names:
         facts.append(pl.col(TIMESTAMP).abs().max())
+    if _FRACTION in names:
+        facts.append(pl.col(_FRACTION).max())
     return _kept(rows).select(facts).collect(engine="streaming")
 
 
@@ -265,7 +277,7 @@ def _sort_bucket(bucket: Path, columns: tuple[str, ...]) -> int:
     """Sort a bucket, drop its duplicates and return their number."""
     parts = sorted(bucket.glob("*.parquet"))
     frame = pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts])
-    order = [name for name in (USER, TIMESTAMP, _ROW) if name in frame.columns]
+    order = [name for name in (USER, TIMESTAMP, _FRACTION, _ROW) if name in frame.columns]
     frame = frame.sort(order).drop(_ROW)
     repeats = _repeats(frame) if TIMESTAMP in columns else []
     for part in parts:
@@ -281,6 +293,7 @@ def _repeats(events: pl.DataFrame) -> list[int]:
         pl.col(TIMESTAMP) == pl.col(TIMESTAMP).shift()
     )
     tied = (before | before.shift(-1)).fill_null(value=False)
-    same = [name for name in (USER, ITEM, TIMESTAMP, EVENT) if name in events.columns]
+    told = (USER, ITEM, TIMESTAMP, _FRACTION, EVENT)
+    same = [name for name in told if name in events.columns]
     neighbours = events.with_row_index(_ROW).filter(tied)
     return neighbours.filter(~pl.struct(same).is_first_distinct())[_ROW].to_list()

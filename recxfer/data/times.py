@@ -16,6 +16,7 @@ _FORMATS: Final = (
     "%Y-%m-%d",
 )
 _MICROSECONDS: Final = 1_000_000
+_MILLIONTHS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,16 @@ class TimeColumn:
     per_second: int | None
     """Ticks in a second; None for plain numbers, whose size tells (`ticks_per_second`)."""
 
+    fraction: pl.Expr | None = None
+    """Int32 millionths of a tick beyond `ticks`, null where those are; None where none can be."""
+
 
 def time_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:
     """Choose how column `name` is read, from its type and, for text, its first values.
 
-    Numbers stay as they are (fractions are cut off), dates and ISO 8601 text become microseconds
-    since 1970 in UTC; text without a zone is taken as UTC. A text column has one form throughout:
-    the one that most of its first values have.
+    Numbers stay as they are, with their fractions beside them; dates and ISO 8601 text become
+    microseconds since 1970 in UTC; text without a zone is taken as UTC. A text column has one form
+    throughout: the one that most of its first values have.
 
     Args:
         name: the column.
@@ -49,7 +53,7 @@ def time_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:
     if dtype.is_integer():
         return TimeColumn(column.cast(pl.Int64), None)
     if dtype.is_float():
-        return TimeColumn(column.floor().cast(pl.Int64, strict=False), None)
+        return _number_column(column.cast(pl.Float64))
     if dtype == pl.Date or dtype == pl.Datetime:
         return TimeColumn(column.cast(pl.Datetime("us")).cast(pl.Int64), _MICROSECONDS)
     if dtype == pl.String:
@@ -72,8 +76,9 @@ def _text_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:
     sample = frame.select(name).drop_nulls().head(100).collect()
     column = pl.col(name).str.strip_chars()
     number = column.cast(pl.Int64, strict=False)
-    decimal = column.cast(pl.Float64, strict=False).floor().cast(pl.Int64, strict=False)
-    candidates = [TimeColumn(pl.coalesce(number, decimal), None)]
+    decimal = _number_column(column.cast(pl.Float64, strict=False))
+    # Whole numbers are read as such: nanoseconds have more digits than a float.
+    candidates = [TimeColumn(pl.coalesce(number, decimal.ticks), None, decimal.fraction)]
     candidates += [TimeColumn(_parsed(column, format), _MICROSECONDS) for format in _FORMATS]
     fits = [sample.select(candidate.ticks.count()).item() for candidate in candidates]
     if sample.height and not any(fits):
@@ -83,6 +88,12 @@ def _text_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:
             hint="convert the column, or name another with --columns time=COLUMN",
         )
     return candidates[fits.index(max(fits))]
+
+
+def _number_column(column: pl.Expr) -> TimeColumn:
+    whole = column.floor()
+    fraction = ((column - whole) * _MILLIONTHS).round().cast(pl.Int32, strict=False)
+    return TimeColumn(whole.cast(pl.Int64, strict=False), None, fraction)
 
 
 def _parsed(column: pl.Expr, format: str) -> pl.Expr:

@@ -184,6 +184,32 @@ def test_finer_times_order_before_they_are_cut_to_seconds(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("name", ["log.csv", "log.parquet", "log.jsonl"])
+def test_fractions_of_a_second_count_for_order_and_duplicates(tmp_path, name):
+    start = 1_700_000_000
+    frame = pl.DataFrame(
+        {
+            "user": ["a", "a", "a", "a", "a", "b"],
+            "item": ["x", "y", "z", "y", "x", "x"],
+            "time": [start + part for part in (0.75, 0.5, 0.25, 0.125, 0.75, 0.0)],
+        }
+    )
+    writers = {".csv": frame.write_csv, ".parquet": frame.write_parquet}
+    writers.get((tmp_path / name).suffix, frame.write_ndjson)(tmp_path / name)
+    result = prepare(tmp_path / name, tmp_path / "toy")
+    assert [event[1:3] for event in events(tmp_path / "toy")] == [
+        ("y", start),
+        ("z", start),
+        ("y", start),
+        ("x", start),
+        ("x", start),
+    ]
+    assert result.as_json()["dropped"] == {"duplicate": 1}
+    frame = table(tmp_path / "toy", "interactions")
+    assert frame.columns == ["user", "item", "timestamp", "split"]
+    assert frame["timestamp"].dtype == pl.Int64
+
+
 def world(users, length):
     """A log in which user u has items u, u+1, ... at times 0, 1, ..."""
     rows = [f"u{u},i{(u + t) % 7},{t}" for t in range(length) for u in range(users)]

@@ -50,6 +50,20 @@ def test_days():
     assert seconds([date(2024, 5, 31)]) == [midnight]
 
 
+@pytest.mark.parametrize("values", [[NOON + 0.25, None, 5.0], [f"{NOON}.25", None, "5"]], ids=str)
+def test_fractions_stand_beside_the_ticks(values):
+    frame = pl.LazyFrame({"t": values})
+    column = time_column("t", frame, "log.csv: column 't'")
+    found = frame.select(ticks=column.ticks, fraction=column.fraction).collect()
+    assert found.rows() == [(NOON, 250_000), (None, None), (5, 0)]
+
+
+def test_whole_numbers_in_text_keep_all_their_digits():
+    frame = pl.LazyFrame({"t": ["1717156800123456789"]})
+    column = time_column("t", frame, "log.csv: column 't'")
+    assert frame.select(column.ticks).collect().item() == 1_717_156_800_123_456_789
+
+
 def test_nulls_stay_null():
     assert seconds([None, str(NOON)]) == [None, NOON]
 
