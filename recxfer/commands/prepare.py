@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any, cast
 from recxfer.data.links import read_neighbours
 from recxfer.data.preparation import Prepared, Recipe, Surroundings, prepare_tables
 from recxfer.data.sources import SOURCES
-from recxfer.data.sources.columns import IMAGE_ROLE, TEXT_ROLE, parse_columns
+from recxfer.data.sources.columns import (
+    IMAGE_ROLE,
+    TEXT_ROLE,
+    TIME_ROLE,
+    parse_columns,
+    time_candidates,
+)
 from recxfer.data.sources.files import read_path, with_side_tables
 from recxfer.data.sources.raw import RawSource
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_directory
-from recxfer.foundation.names import DATASET_JSON
+from recxfer.foundation.names import DATASET_JSON, ITEM_ID, TIMESTAMP, USER_ID
 
 if TYPE_CHECKING:
     from recxfer.data.sources.synthetic import SyntheticConfig
@@ -160,8 +166,10 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
     with replaced_directory(
         config.output, marker=DATASET_JSON, overwrite=config.overwrite
     ) as directory:
+        source = _read(config, directory)
+        _warn_without_times(source, config.columns, reporter)
         prepared = prepare_tables(
-            _read(config, directory),
+            source,
             config.recipe,
             surroundings,
             settings=_recorded(config),
@@ -212,6 +220,21 @@ def _read_events(config: PrepareConfig, directory: Path) -> RawSource:
         return generate(config.synthetic or SyntheticConfig(), config.seed, directory)
     raw: RawSource = SOURCES.resolve(config.source)()
     return raw
+
+
+def _warn_without_times(source: RawSource, columns: Mapping[str, str], reporter: Reporter) -> None:
+    """Say that file order is time order, unless that was told or nothing else is there."""
+    schema = source.interactions.collect_schema()
+    ids = {USER_ID, ITEM_ID, *(source.raw_names.get(name) for name in (USER_ID, ITEM_ID))}
+    others = [name for name in schema if name not in ids]
+    if TIMESTAMP in schema or TIME_ROLE.key in columns or not others:
+        return
+    found = time_candidates(schema)
+    name = " or ".join(f"--columns {TIME_ROLE.key}={name}" for name in found)
+    reporter.warn(
+        f"{source.name} has no column that looks like the time: file order is taken as time order; "
+        + (f"did you mean {name}?" if found else f"--columns {TIME_ROLE.key}=NAME names one")
+    )
 
 
 def _recorded(config: PrepareConfig) -> dict[str, Any]:

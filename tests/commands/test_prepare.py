@@ -114,6 +114,36 @@ def test_without_times_the_order_of_the_file_counts(tmp_path):
     assert not Dataset(tmp_path / "toy").info.has_timestamps
 
 
+@pytest.mark.parametrize(
+    "header, columns, said",
+    [
+        ("user,item,tstamp", {}, "did you mean --columns time=tstamp?"),
+        ("user,item,rating", {}, "--columns time=NAME names one"),
+        ("user,item,tstamp", {"time": ""}, None),
+        ("user,item,tstamp", {"time": "tstamp"}, None),
+        ("user,item,time", {}, None),
+    ],
+)
+def test_a_log_whose_times_are_not_found_is_pointed_out(tmp_path, header, columns, said):
+    rows = "".join(f"{user},{item},17000000{item}\n" for user in "ab" for item in (10, 11, 12))
+    log = write(tmp_path / "log.csv", f"{header}\n{rows}")
+    reporter = SilentReporter()
+    prepare(log, tmp_path / "toy", columns=columns, reporter=reporter)
+    if said is None:
+        assert reporter.warnings == []
+    else:
+        (warning,) = reporter.warnings
+        assert "file order is taken as time order" in warning
+        assert said in warning
+
+
+def test_a_log_of_users_and_items_alone_has_no_times_to_miss(tmp_path):
+    log = write(tmp_path / "log.csv", "user,item\na,x\na,y\na,z\nb,x\n")
+    reporter = SilentReporter()
+    prepare(log, tmp_path / "toy", reporter=reporter)
+    assert reporter.warnings == []
+
+
 def test_user_ids_that_are_numbers_are_ordered_as_numbers(tmp_path):
     log = write(tmp_path / "log.csv", "user,item\n10,x\n9,y\n100,x\n")
     prepare(log, tmp_path / "toy")

@@ -1,5 +1,6 @@
 """Which raw column is which."""
 
+import polars as pl
 import pytest
 
 from recxfer.data.sources.columns import (
@@ -9,6 +10,7 @@ from recxfer.data.sources.columns import (
     by_position,
     find_columns,
     parse_columns,
+    time_candidates,
 )
 from recxfer.foundation.errors import DataError, UsageError
 
@@ -81,7 +83,14 @@ def test_columns_that_cannot_be_read(text):
         parse_columns(text)
 
 
+def test_columns_that_may_be_the_time():
+    schema = pl.Schema({"u": pl.String, "seen": pl.Date, "Played-Date": pl.String, "n": pl.Int64})
+    assert time_candidates(schema) == ["seen", "Played-Date"]
+
+
 def test_positions_tell_that_there_is_no_header():
     assert by_position(parse_columns("user=1,item=2,time=4"))
     assert not by_position(parse_columns("user=1,item=asin"))
+    assert by_position(parse_columns("user=1,item=2,weight="))
+    assert not by_position(parse_columns("time="))
     assert not by_position({})

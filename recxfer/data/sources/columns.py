@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import polars as pl
+
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import EVENT, IMAGE, ITEM_ID, TEXT, TIMESTAMP, USER_ID, WEIGHT
 from recxfer.foundation.registry import suggestion
@@ -64,6 +66,7 @@ IMAGE_ROLE: Final = Role("image", IMAGE, ({"imagepath", "imagefile"},))
 EVENT_ROLES: Final = (USER_ROLE, ITEM_ROLE, TIME_ROLE, EVENT_ROLE, WEIGHT_ROLE)
 ITEM_ROLES: Final = (ITEM_ROLE, TEXT_ROLE, IMAGE_ROLE)
 USER_ROLES: Final = (USER_ROLE,)
+_TIME_LIKE: Final = ("time", "date", "stamp", "when", "day", "created", "clock")
 _KEYS: Final = tuple(role.key for role in (*EVENT_ROLES, TEXT_ROLE, IMAGE_ROLE))
 
 
@@ -89,7 +92,8 @@ def parse_columns(text: str | None) -> dict[str, str]:
 
 def by_position(columns: Mapping[str, str]) -> bool:
     """Whether columns are given as numbers from 1, which tells that files have no header."""
-    return bool(columns) and all(name.isdecimal() or not name for name in columns.values())
+    names = [name for name in columns.values() if name]
+    return bool(names) and all(name.isdecimal() for name in names)
 
 
 def find_columns(
@@ -131,6 +135,15 @@ def find_columns(
                 f"(or {role.key}=NUMBER, where the file has no header)",
             )
     return found
+
+
+def time_candidates(schema: pl.Schema) -> list[str]:
+    """Columns that may be the time although their names are not usual: dates, and telling names."""
+    return [
+        name
+        for name, dtype in schema.items()
+        if dtype.is_temporal() or any(part in _fold(name) for part in _TIME_LIKE)
+    ]
 
 
 def _usual(role: Role, names: Sequence[str], source: str) -> str | None:
