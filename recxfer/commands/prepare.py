@@ -17,6 +17,7 @@ from recxfer.data.sources.columns import (
 )
 from recxfer.data.sources.files import read_path, with_side_tables
 from recxfer.data.sources.raw import RawSource
+from recxfer.data.times import YEAR_1980
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
@@ -179,6 +180,11 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         )
     for column, reason in prepared.refused_labels.items():
         reporter.warn(f"column {column!r} of the user table is no label: {reason}")
+    if prepared.info.has_timestamps and prepared.tally.last_time < YEAR_1980:
+        reporter.warn(
+            f"all times of {source.locate(TIMESTAMP)} lie before 1980, read as unix times; "
+            "if they count something else, their order alone means something"
+        )
     if not all(prepared.info.events_by_split.values()):
         reporter.warn("no events to validate or test on: no user has the three events it takes")
     for name, count in prepared.without.items():

@@ -15,7 +15,15 @@ import polars as pl
 from recxfer.data.ids import id_text, sorted_by_id
 from recxfer.data.sources.raw import RawSource
 from recxfer.data.streams import stream_errors
-from recxfer.data.times import TimeColumn, ticks_per_second, time_column
+from recxfer.data.times import (
+    TimeColumn,
+    may_be_days,
+    refuse_mixed_units,
+    seconds_of_day,
+    ticks_per_second,
+    time_column,
+    unit_counts,
+)
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import (
     EVENT,
@@ -42,6 +50,8 @@ _SLICE_ROWS: Final = 20_000_000
 _ROWS: Final = "rows.parquet"
 _ROW: Final = "row"
 _BUCKET: Final = "bucket"
+_FIRST: Final = "first time"
+_LAST: Final = "last time"
 _REASON: Final = "reason"
 _UNREADABLE: Final = "unreadable"
 _FRACTION: Final = "fraction of the time"
@@ -99,7 +109,7 @@ def take_in(raw: RawSource, where: str | None, directory: Path) -> Intake:
     names = rows.collect_schema().names()
     columns = (USER, ITEM, *(name for name in (TIMESTAMP, EVENT, WEIGHT) if name in names))
     if TIMESTAMP in columns and per_second is None:
-        per_second = ticks_per_second(facts[TIMESTAMP].item())
+        rows, per_second = _in_their_unit(rows, facts, raw)
     buckets = _stage(_kept(rows), users, items, directory)
     (directory / _ROWS).unlink()
     dropped[DUPLICATE] = sum(_sort_bucket(bucket, columns) for bucket in buckets)
@@ -219,10 +229,29 @@ def _facts(rows: pl.LazyFrame) -> pl.DataFrame:
     ]
     names = rows.collect_schema().names()
     if TIMESTAMP in names:
-        facts.append(pl.col(TIMESTAMP).abs().max())
+        time = pl.col(TIMESTAMP)
+        facts += [time.min().alias(_FIRST), time.max().alias(_LAST), *unit_counts(time)]
     if _FRACTION in names:
         facts.append(pl.col(_FRACTION).max())
     return _kept(rows).select(facts).collect(engine="streaming")
+
+
+def _in_their_unit(
+    rows: pl.LazyFrame, facts: pl.DataFrame, raw: RawSource
+) -> tuple[pl.LazyFrame, int]:
+    """Rows whose times are plain numbers, and the ticks in a second.
+
+    Raises:
+        DataError: there are times of several units.
+    """
+    refuse_mixed_units(facts.row(0, named=True), raw.locate(TIMESTAMP))
+    first, last = facts[_FIRST].item(), facts[_LAST].item()
+    if may_be_days(first, last):
+        day = seconds_of_day(pl.col(TIMESTAMP))
+        no_day = _kept(rows).select(day.is_null().any()).collect(engine="streaming")
+        if not no_day.item():
+            return rows.with_columns(day.alias(TIMESTAMP)), 1
+    return rows, ticks_per_second(max(abs(first), abs(last)))
 
 
 def _count_ids(rows: pl.LazyFrame, name: str) -> pl.DataFrame:

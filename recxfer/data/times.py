@@ -1,5 +1,6 @@
 """Times of many spellings as whole numbers that can be sorted, and their unit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,19 @@ _FORMATS: Final = (
 )
 _MICROSECONDS: Final = 1_000_000
 _MILLIONTHS: Final = 1_000_000
+
+YEAR_1980: Final = 315_532_800
+"""In unix seconds: no log is older, so that an earlier time is something else, or misread."""
+
+_YEAR_2100: Final = 4_102_444_800
+_UNITS: Final[Mapping[str, int]] = {
+    "seconds": 1,
+    "milliseconds": 10**3,
+    "microseconds": 10**6,
+    "nanoseconds": 10**9,
+}
+_FIRST_DAY: Final = 1990_01_01
+_LAST_DAY: Final = 2100_12_31
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,49 @@ def ticks_per_second(largest: int) -> int:
     Read as seconds, 10^11 would lie in the year 5138.
     """
     return next((10**power for power in (0, 3, 6) if abs(largest) < 10 ** (11 + power)), 10**9)
+
+
+def unit_counts(time: pl.Expr) -> list[pl.Expr]:
+    """What `refuse_mixed_units` needs to know of a column of plain numbers."""
+    counts, anywhere = [], pl.lit(value=False)
+    for unit, ticks in _UNITS.items():
+        # From 1980 to 2100, no two units share a value.
+        fits = time.is_between(YEAR_1980 * ticks, _YEAR_2100 * ticks, closed="left")
+        anywhere = anywhere | fits
+        counts += [fits.sum().alias(unit), time.filter(fits).min().alias(f"{unit} like")]
+    return [*counts, ((time >= YEAR_1980) & ~anywhere).sum().alias("no unit")]
+
+
+def refuse_mixed_units(counts: Mapping[str, int], where: str) -> None:
+    """Raise where some numbers of a column are times in one unit and others in another.
+
+    A clock that starts at 0 passes through the ranges of several units; it has more numbers
+    between these ranges than in the lesser of them, and is not refused.
+
+    Args:
+        counts: the values of `unit_counts`, by name.
+        where: the column as messages name it.
+    """
+    units = [unit for unit in _UNITS if counts[unit]]
+    if len(units) > 1 and counts["no unit"] < min(counts[unit] for unit in units):
+        found = " and ".join(
+            f"{unit} ({counts[unit]:,} like {counts[f'{unit} like']})" for unit in units
+        )
+        raise DataError(
+            f"{where} mixes {found}; expected one unit in all rows",
+            hint="bring these times to one unit, or name another column with --columns time=COLUMN",
+        )
+
+
+def may_be_days(first: int, last: int) -> bool:
+    """Whether numbers from `first` to `last` could be dates as 20240531: `seconds_of_day` tells."""
+    return first >= _FIRST_DAY and last <= _LAST_DAY
+
+
+def seconds_of_day(time: pl.Expr) -> pl.Expr:
+    """Numbers that are dates, 20240531, as seconds; null where there is no such day."""
+    day = time.cast(pl.String).str.to_date("%Y%m%d", strict=False)
+    return day.cast(pl.Datetime("us")).cast(pl.Int64) // _MICROSECONDS
 
 
 def _text_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:

@@ -29,6 +29,12 @@ c,x,7,5,view
 """
 
 
+EARLY = (
+    "all times of log.csv: column 'time' lie before 1980, read as unix times; "
+    "if they count something else, their order alone means something"
+)
+
+
 @pytest.fixture
 def log(tmp_path):
     path = tmp_path / "log.csv"
@@ -240,6 +246,32 @@ def test_fractions_of_a_second_count_for_order_and_duplicates(tmp_path, name):
     assert frame["timestamp"].dtype == pl.Int64
 
 
+@pytest.mark.parametrize("last", [20240531, 20240532])
+def test_numbers_that_are_all_dates_are_dates(tmp_path, last):
+    log = write(
+        tmp_path / "log.csv", f"user,item,time\na,x,{last}\na,y,20231231\nb,y,\nb,x,20240101\n"
+    )
+    reporter = SilentReporter()
+    prepare(log, tmp_path / "toy", reporter=reporter)
+    found = table(tmp_path / "toy", "interactions")["timestamp"].to_list()
+    warned = any("lie before 1980" in text for text in reporter.warnings)
+    if last == 20240531:
+        assert found == [1_703_980_800, 1_717_113_600, 1_704_067_200]
+        assert not warned
+    else:
+        assert found == [20231231, last, 20240101]
+        assert warned
+
+
+def test_seconds_and_milliseconds_in_one_column_are_refused(tmp_path):
+    log = write(
+        tmp_path / "log.csv", "user,item,time\na,x,1700000000\na,y,1700000000000\nb,x,1700000001\n"
+    )
+    with pytest.raises(DataError, match=r"log.csv: column 'time' mixes seconds \(2 like") as caught:
+        prepare(log, tmp_path / "toy")
+    assert caught.value.hint
+
+
 def world(users, length):
     """A log in which user u has items u, u+1, ... at times 0, 1, ..."""
     rows = [f"u{u},i{(u + t) % 7},{t}" for t in range(length) for u in range(users)]
@@ -300,6 +332,7 @@ def test_side_tables_become_texts_images_and_labels(log, tmp_path):
     assert info.modalities == ("text", "image")
     assert [file.name for file in info.files] == ["log.csv", "items.csv", "users.csv"]
     assert reporter.warnings == [
+        EARLY,
         "1 of 3 items have no text",
         "2 of 3 items have no image",
     ]
@@ -526,7 +559,8 @@ def test_a_label_column_of_names_is_pointed_out(log, tmp_path):
     reporter = SilentReporter()
     prepare(log, tmp_path / "toy", users=users, reporter=reporter)
     assert reporter.warnings == [
-        "column 'planet' of the user table is no label: it has 1 classes; 2 to 1,000 are read"
+        "column 'planet' of the user table is no label: it has 1 classes; 2 to 1,000 are read",
+        EARLY,
     ]
 
 

@@ -5,7 +5,13 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import polars as pl
 import pytest
 
-from recxfer.data.times import ticks_per_second, time_column
+from recxfer.data.times import (
+    YEAR_1980,
+    refuse_mixed_units,
+    ticks_per_second,
+    time_column,
+    unit_counts,
+)
 from recxfer.foundation.errors import DataError
 
 NOON = int(datetime(2024, 5, 31, 12, tzinfo=UTC).timestamp())
@@ -62,6 +68,30 @@ def test_whole_numbers_in_text_keep_all_their_digits():
     frame = pl.LazyFrame({"t": ["1717156800123456789"]})
     column = time_column("t", frame, "log.csv: column 't'")
     assert frame.select(column.ticks).collect().item() == 1_717_156_800_123_456_789
+
+
+def counts(values):
+    return pl.DataFrame({"t": values}).select(unit_counts(pl.col("t"))).row(0, named=True)
+
+
+@pytest.mark.parametrize("ticks", [1_000, 1_000_000, 1_000_000_000])
+def test_two_units_in_one_column_are_refused(ticks):
+    with pytest.raises(DataError, match=r"seconds \(2 like 17.*\) and .* \(1 like 17.*one unit"):
+        refuse_mixed_units(counts([NOON, NOON + 5, (NOON + 9) * ticks]), "log.csv: column 't'")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [NOON, NOON + 1],
+        [0, -1, 1, NOON * 1_000],
+        [YEAR_1980, NOON],
+        list(range(0, 600_000_000_000, 1_000_000_000)),
+    ],
+    ids=["one unit", "placeholders", "a long log", "a clock that starts at 0"],
+)
+def test_columns_of_one_unit_are_not_refused(values):
+    refuse_mixed_units(counts(values), "log.csv: column 't'")
 
 
 def test_nulls_stay_null():
