@@ -157,6 +157,39 @@ def test_the_text_column_can_be_told(tmp_path):
         side_tables(tmp_path, items=items, columns={"text": "label"})
 
 
+@pytest.mark.parametrize(
+    "header, key",
+    [
+        ("age,buyer,user", "buyer"),
+        ("age,other,user", "user"),
+        ("age,other,person", "person"),
+        ("uid,user,other", "user"),
+    ],
+)
+def test_the_ids_of_a_user_table_may_have_a_name_of_their_own(tmp_path, header, key):
+    log, users = tmp_path / "log.csv", tmp_path / "users.csv"
+    log.write_text("buyer,item\n1,x\n2,y\n3,x\n4,x\n")
+    place = header.split(",").index(key)
+    rows = [["1", "one", "two"] for _ in range(4)]
+    for number, row in enumerate(rows):
+        row[place] = str(number + 2)  # three of four are in the log; the column of ones repeats
+    users.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
+    told = {"user": "buyer"}
+    source = with_side_tables(read_path(str(log), told), None, users, columns=told)
+    assert source.users.collect()["user_id"].to_list() == ["2", "3", "4", "5"]
+
+
+def test_a_side_table_without_ids_says_what_helps(tmp_path):
+    users = tmp_path / "users.csv"
+    users.write_text("person,age\nq,25\nr,30\n")
+    with pytest.raises(DataError, match=r"holds the ids of log\.csv") as caught:
+        side_tables(tmp_path, users=users)
+    assert caught.value.hint == "rename the column of its ids to user_id"
+    users.write_text("uid,user,age\nq,s,25\nr,t,30\n")
+    with pytest.raises(DataError, match="several columns that look like the user: uid, user"):
+        side_tables(tmp_path, users=users)
+
+
 def test_an_item_table_must_describe(tmp_path):
     items = tmp_path / "items.csv"
     items.write_text("item,price\nx,3\n")

@@ -64,10 +64,9 @@ TEXT_ROLE: Final = Role(
 IMAGE_ROLE: Final = Role("image", IMAGE, ({"imagepath", "imagefile"},))
 
 EVENT_ROLES: Final = (USER_ROLE, ITEM_ROLE, TIME_ROLE, EVENT_ROLE, WEIGHT_ROLE)
-ITEM_ROLES: Final = (ITEM_ROLE, TEXT_ROLE, IMAGE_ROLE)
-USER_ROLES: Final = (USER_ROLE,)
+ITEM_ROLES: Final = (TEXT_ROLE, IMAGE_ROLE)
 _TIME_LIKE: Final = ("time", "date", "stamp", "when", "day", "created", "clock")
-_KEYS: Final = tuple(role.key for role in (*EVENT_ROLES, TEXT_ROLE, IMAGE_ROLE))
+_KEYS: Final = tuple(role.key for role in (*EVENT_ROLES, *ITEM_ROLES))
 
 
 def parse_columns(text: str | None) -> dict[str, str]:
@@ -146,19 +145,24 @@ def time_candidates(schema: pl.Schema) -> list[str]:
     ]
 
 
-def _usual(role: Role, names: Sequence[str], source: str) -> str | None:
+def usual_columns(role: Role, names: Sequence[str]) -> list[str]:
+    """The columns that look like a role: one, none, or several between which nothing chooses."""
     if role.column in names:
-        return role.column
+        return [role.column]
     for group in ({_fold(role.column)}, *role.usual):
-        matches = [name for name in names if _fold(name) in group]
-        if len(matches) > 1:
-            raise DataError(
-                f"{source} has several columns that look like the {role.key}: {', '.join(matches)}",
-                hint=f"choose one: --columns {role.key}={matches[0]}",
-            )
-        if matches:
-            return matches[0]
-    return None
+        if matches := [name for name in names if _fold(name) in group]:
+            return matches
+    return []
+
+
+def _usual(role: Role, names: Sequence[str], source: str) -> str | None:
+    matches = usual_columns(role, names)
+    if len(matches) > 1:
+        raise DataError(
+            f"{source} has several columns that look like the {role.key}: {', '.join(matches)}",
+            hint=f"choose one: --columns {role.key}={matches[0]}",
+        )
+    return matches[0] if matches else None
 
 
 def _fold(name: str) -> str:

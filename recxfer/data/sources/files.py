@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 import polars as pl
+from polars import selectors as cs
 
+from recxfer.data.ids import id_text
 from recxfer.data.schema import SourceFile
 from recxfer.data.sources import SOURCES
 from recxfer.data.sources.atomic import companion, scan_atomic
@@ -16,9 +18,10 @@ from recxfer.data.sources.columns import (
     ITEM_ROLE,
     ITEM_ROLES,
     USER_ROLE,
-    USER_ROLES,
+    Role,
     by_position,
     find_columns,
+    usual_columns,
 )
 from recxfer.data.sources.delimited import scan_delimited, scan_json_lines, sniff
 from recxfer.data.sources.movielens import read_movielens_at
@@ -26,7 +29,7 @@ from recxfer.data.sources.raw import RawSource
 from recxfer.data.streams import stream_errors
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.files import sha256_of
-from recxfer.foundation.names import IMAGE, TEXT, USER_ID
+from recxfer.foundation.names import IMAGE, ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
 
 _Format = Literal["delimited", "parquet", "json lines", "atomic"]
@@ -47,6 +50,8 @@ _FORMATS: Final[Mapping[str, _Format]] = {
     ".user": "atomic",
 }
 _COMPRESSIONS: Final = (".gz", ".zst")
+_KEY_ROWS: Final = 10_000
+_KEY_SHARE: Final = 0.5
 _PLAIN_NUMBER: Final = r"^-?(0|[1-9]\d*)(\.\d+)?$"
 
 
@@ -157,10 +162,10 @@ def with_side_tables(
         must_describe: whether an item table without text and image is an error.
 
     Raises:
-        DataError: an id is missing, or what else is needed.
+        DataError: the ids are missing, or what else is needed.
     """
     if items is not None:
-        frame = _items(items, columns)
+        frame = _items(items, columns, source)
         if frame is None and must_describe:
             raise DataError(
                 f"{items} has no column that looks like a text or an image of the item",
@@ -169,27 +174,31 @@ def with_side_tables(
         source = replace(source, items=frame, files=(*source.files, _record(items)))
     if users is not None:
         source = replace(
-            source, users=_users(users, columns), files=(*source.files, _record(users))
+            source, users=_users(users, columns, source), files=(*source.files, _record(users))
         )
     return source
 
 
-def _users(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
+def _users(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame:
     """`user_id` and all other columns."""
     frame = _find(str(path)).scan()
-    names = frame.collect_schema().names()
-    found = find_columns(names, USER_ROLES, USER_ROLES, _present(columns, names), str(path))
-    others = [name for name in names if name not in {found[USER_ID], USER_ID}]
-    return frame.select(pl.col(found[USER_ID]).alias(USER_ID), *others)
+    with stream_errors(str(path)):
+        names = frame.collect_schema().names()
+        key = _key(frame, USER_ROLE, columns, log, str(path))
+    others = [name for name in names if name not in {key, USER_ID}]
+    return frame.select(pl.col(key).alias(USER_ID), *others)
 
 
-def _items(path: Path, columns: Mapping[str, str]) -> pl.LazyFrame | None:
+def _items(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame | None:
     """`item_id` with `text`, `image` or both; None where the table has neither."""
     frame = _find(str(path)).scan()
-    names = frame.collect_schema().names()
-    found = find_columns(names, ITEM_ROLES, (ITEM_ROLE,), _present(columns, names), str(path))
-    if not found.keys() & {TEXT, IMAGE}:
+    with stream_errors(str(path)):
+        names = frame.collect_schema().names()
+        key = _key(frame, ITEM_ROLE, columns, log, str(path))
+    found = find_columns(names, ITEM_ROLES, (), columns, str(path))
+    if not found:
         return None
+    found[ITEM_ID] = key
     frame = frame.select(pl.col(name).alias(canonical) for canonical, name in found.items())
     if IMAGE in found:
         # A path in the table is relative to the table, as in a web page.
@@ -207,10 +216,54 @@ def _record(path: Path) -> SourceFile:
         return SourceFile(name=path.name, sha256=sha256_of(path))
 
 
-def _present(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    """The told columns of a side table, where the id may have another name than in the events."""
-    ids = (USER_ROLE.key, ITEM_ROLE.key)
-    return {key: name for key, name in columns.items() if key not in ids or name in names}
+def _key(
+    frame: pl.LazyFrame, role: Role, columns: Mapping[str, str], log: RawSource, source: str
+) -> str:
+    """The id column of a side table, which may have another name than in the log.
+
+    The name that `--columns` gives for the log, where the table has it; else a usual name; else
+    the first column that holds ids of the log.
+
+    Raises:
+        DataError: there is none, or several have a usual name and none holds ids of the log.
+    """
+    names = frame.collect_schema().names()
+    told = columns.get(role.key)
+    if told in names:
+        return str(told)
+    usual = usual_columns(role, names)
+    if len(usual) == 1:
+        return usual[0]
+    key = _column_of_ids(frame.select(usual or names), role.column, log.interactions)
+    if key is None:
+        found = "several columns that look" if usual else "no column that looks"
+        raise DataError(
+            f"{source} has {found} like the {role.key}: {', '.join(usual or names)}; "
+            f"none of them holds the ids of {log.name}",
+            hint=f"rename the column of its ids to {role.column}",
+        )
+    return key
+
+
+def _column_of_ids(table: pl.LazyFrame, id: str, log: pl.LazyFrame) -> str | None:
+    """The first column whose values, by its first rows, are ids of the log for the greater part.
+
+    A column that repeats its values describes, whatever they are: ages may look like ids.
+    """
+    table = table.drop(cs.nested() | cs.binary()).head(_KEY_ROWS)
+    schema = table.collect_schema()
+    if not schema:
+        return None
+    texts = table.select(id_text(name, schema) for name in schema).collect()
+    values = pl.concat([column.alias(id) for column in texts]).drop_nulls().unique()
+    ids = log.select(id_text(id, log.collect_schema())).unique()
+    known = ids.join(values.to_frame().lazy(), on=id).collect(engine="streaming")[id]
+    for column in texts:
+        distinct = column.drop_nulls().unique()
+        found = int(distinct.is_in(known.implode()).sum())
+        if found and found >= _KEY_SHARE * len(distinct) and len(distinct) >= len(column) / 2:
+            return column.name
+    return None
 
 
 def _numbers(frame: pl.LazyFrame) -> list[str]:
