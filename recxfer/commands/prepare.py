@@ -22,7 +22,7 @@ from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_directory
-from recxfer.foundation.names import DATASET_JSON, ITEM_ID, TIMESTAMP, USER_ID
+from recxfer.foundation.names import DATASET_JSON, ITEM_ID, ITEMS, TIMESTAMP, USER_ID, USERS
 
 if TYPE_CHECKING:
     from recxfer.data.sources.synthetic import SyntheticConfig
@@ -187,6 +187,14 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         )
     if not all(prepared.info.events_by_split.values()):
         reporter.warn("no events to validate or test on: no user has the three events it takes")
+    tables = {ITEMS: config.items, USERS: config.users}
+    for table, count in prepared.contradicted.items():
+        if count:
+            reporter.warn(
+                f"{count:,} ids occur more than once in "
+                f"{tables[table] or f'the {table} of {source.name}'}, with other values; "
+                "the first row of each is kept"
+            )
     for name, count in prepared.without.items():
         if count:
             reporter.warn(f"{count:,} of {prepared.info.items:,} items have no {name}")

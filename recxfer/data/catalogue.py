@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+from polars import selectors as cs
 
 from recxfer.data.ids import id_text
 from recxfer.data.labels import label_columns
@@ -18,8 +19,8 @@ _IMAGE_ENDINGS: Final = {".jpg", ".jpeg", ".png", ".webp"}
 
 def item_table(
     ids: pl.DataFrame, source: pl.LazyFrame | None, images: Path | None, output: Path
-) -> pl.DataFrame:
-    """`item | item_id | num_events | [text] | [image]`.
+) -> tuple[pl.DataFrame, int]:
+    """`item | item_id | num_events | [text] | [image]`, and how many ids the source contradicts.
 
     Args:
         ids: the first three columns.
@@ -30,10 +31,10 @@ def item_table(
     Raises:
         DataError: none of the items is in the source, or none has an image.
     """
-    table = ids
+    table, contradicted = ids, 0
     if source is not None:
         known = [name for name in (TEXT, IMAGE) if name in source.collect_schema()]
-        found = _rows_of(ids[ITEM_ID], source.select(ITEM_ID, *known))
+        found, contradicted = _rows_of(ids[ITEM_ID], source.select(ITEM_ID, *known))
         table = ids.join(found, on=ITEM_ID, how="left", maintain_order="left")
     if images is not None:
         table = table.drop(IMAGE, strict=False).join(
@@ -42,13 +43,15 @@ def item_table(
     if IMAGE in table.columns:
         paths = [_relative(path, output) for path in table[IMAGE]]
         table = table.with_columns(pl.Series(IMAGE, paths, dtype=pl.String))
-    return table
+    return table, contradicted
 
 
 def user_table(
     ids: pl.DataFrame, source: pl.LazyFrame | None
-) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The columns of `ids` and all label columns, and why a column of the source is none.
+) -> tuple[pl.DataFrame, dict[str, str], int]:
+    """The columns of `ids` and all label columns, and what else there is to say of the source.
+
+    That is: why a column is no label, and how many ids have rows that contradict each other.
 
     Args:
         ids: `user | user_id | num_events | split`.
@@ -58,15 +61,15 @@ def user_table(
         DataError: none of the users is in the source.
     """
     if source is None:
-        return ids, {}
-    found = _rows_of(ids[USER_ID], source)
+        return ids, {}, 0
+    found, contradicted = _rows_of(ids[USER_ID], source)
     described = ids.select(USER_ID).join(found, on=USER_ID, how="left", maintain_order="left")
     labels, refused = label_columns(described)
-    return pl.concat([ids, labels], how="horizontal"), refused
+    return pl.concat([ids, labels], how="horizontal"), refused, contradicted
 
 
-def _rows_of(ids: pl.Series, source: pl.LazyFrame) -> pl.DataFrame:
-    """The first row of each id that occurs in the events."""
+def _rows_of(ids: pl.Series, source: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
+    """The first row of each id that occurs in the events, and how many ids have unequal rows."""
     name = ids.name
     rows = source.with_columns(id_text(name, source.collect_schema())).with_row_index(_ROW)
     wanted = rows.join(ids.to_frame().lazy(), on=name, how="semi")
@@ -77,7 +80,10 @@ def _rows_of(ids: pl.Series, source: pl.LazyFrame) -> pl.DataFrame:
             f"({ids[0]!r}, ...)",
             hint="both need the same ids; choose the column with --columns",
         )
-    return found.sort(_ROW).drop(_ROW).unique(name, keep="first", maintain_order=True)
+    found = found.sort(_ROW).drop(_ROW)
+    distinct = found.drop(cs.nested()).unique()
+    contradicted = distinct[name].is_duplicated() & distinct[name].is_first_distinct()
+    return found.unique(name, keep="first", maintain_order=True), int(contradicted.sum())
 
 
 def _image_paths(folder: Path, ids: pl.Series) -> pl.DataFrame:

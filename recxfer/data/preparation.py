@@ -101,6 +101,9 @@ class Prepared:
     without: dict[str, int]
     """Items without text or image, where the dataset has any."""
 
+    contradicted: dict[str, int]
+    """Ids with rows that are not equal, in the raw `items` and `users`; the first one counts."""
+
 
 def prepare_tables(
     raw: RawSource,
@@ -139,9 +142,11 @@ def prepare_tables(
     tally = write_events(directory / f"{INTERACTIONS}.parquet", intake, index, rule, parts)
     shutil.rmtree(stage)
     shutil.rmtree(directory / RAW_FOLDER, ignore_errors=True)
-    items = item_table(_item_ids(intake, left, index), raw.items, surroundings.images, output)
+    items, contradicted_items = item_table(
+        _item_ids(intake, left, index), raw.items, surroundings.images, output
+    )
     write_table(directory / f"{ITEMS}.parquet", items)
-    people, refused = user_table(users, raw.users)
+    people, refused, contradicted_users = user_table(users, raw.users)
     write_table(directory / f"{USERS}.parquet", people)
     labels = {column.name: column for column in people.drop(USER_COLUMNS)}
     links = tuple(
@@ -180,6 +185,7 @@ def prepare_tables(
         label_counts={name: _class_counts(column) for name, column in labels.items()},
         refused_labels=refused,
         without={name: items[name].null_count() for name in modalities},
+        contradicted={ITEMS: contradicted_items, USERS: contradicted_users},
     )
 
 

@@ -333,9 +333,20 @@ def test_side_tables_become_texts_images_and_labels(log, tmp_path):
     assert [file.name for file in info.files] == ["log.csv", "items.csv", "users.csv"]
     assert reporter.warnings == [
         EARLY,
+        f"1 ids occur more than once in {items}, with other values; the first row of each is kept",
         "1 of 3 items have no text",
         "2 of 3 items have no image",
     ]
+
+
+def test_rows_that_say_the_same_twice_contradict_nothing(log, tmp_path):
+    users = write(
+        tmp_path / "users.csv",
+        "user,age,zip\na,30,1\na,30,1\nb,4,2\nb,5,2\nb,6,2\nc,5,1\nd,9,1\nd,8,1\n",
+    )
+    result = prepare(log, tmp_path / "toy", users=users)
+    assert result.prepared.contradicted == {"items": 0, "users": 1}
+    assert table(tmp_path / "toy", "users")["age"].to_list() == ["30", "4", "5"]
 
 
 def test_side_tables_of_other_ids_are_refused(log, tmp_path):
