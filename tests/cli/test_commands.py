@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -98,6 +99,23 @@ def test_everything_is_explained(name):
 def test_examples_parse(name, arguments):
     with contextlib.suppress(typer.Exit):  # --list
         commands[name].make_context(name, list(arguments))
+
+
+class Made:
+    """A result that nobody worked for."""
+
+    path = Path("made")
+
+    def as_json(self):
+        return {}
+
+
+@pytest.mark.parametrize("name, arguments", list(examples()))
+def test_settings_and_flags_of_examples_are_known(monkeypatch, name, arguments):
+    """All but the work itself is done, so that a key that is no longer there is found."""
+    monkeypatch.setattr(f"recxfer.commands.{name}.run", lambda config, reporter: Made())
+    result = CliRunner().invoke(app, [name, *arguments, "--quiet"], input="data/toy\n")
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(
