@@ -11,7 +11,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from recxfer.foundation.errors import DataError, RecxferError, UsageError
+from recxfer.foundation.errors import DataError, RecxferError, ResourceError, UsageError
 
 BUG: Final = 1
 INTERRUPTED: Final = 130
@@ -24,6 +24,8 @@ _FILE_TROUBLE: Final = frozenset(
         errno.EROFS,
         errno.ENOSPC,
         errno.EDQUOT,
+        errno.ENOENT,
+        errno.EEXIST,
         errno.ENOTDIR,
         errno.EISDIR,
         errno.ENAMETOOLONG,
@@ -32,6 +34,19 @@ _FILE_TROUBLE: Final = frozenset(
     }
 )
 """What a file system says of a user's paths; any other OSError is a bug."""
+
+_FILE_HINTS: Final = {
+    errno.ENOENT: "nothing can be made there; choose another place",
+    errno.EEXIST: "a file is where a folder is needed; choose another place",
+    errno.ENOTDIR: "a file is where a folder is needed; choose another place",
+}
+
+_MEMORY_TROUBLE: Final = (
+    "can't allocate memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+)
+"""What torch's allocators say, in errors that have no class of their own."""
 
 
 class InterruptedRunError(Exception):
@@ -111,7 +126,22 @@ def _failure(error: BaseException, command: str | None) -> Failure:
             see = " ".join(("recxfer", *filter(None, [command]), "--help"))
             return Failure(error.format_message(), f"see `{see}`", UsageError.exit_code)
         case OSError(errno=number, filename=str(name)) if number in _FILE_TROUBLE:
-            return Failure(f"{name}: {error.strerror}", None, DataError.exit_code)
+            hint = _FILE_HINTS.get(number)
+            return Failure(f"{name}: {error.strerror}", hint, DataError.exit_code)
+        case MemoryError() | RuntimeError() if _is_memory_trouble(error):
+            hint = "lower the sizes in --set (width, max_length), or --batch-size"
+            return Failure(f"out of memory: {_first_line(error)}", hint, ResourceError.exit_code)
         case _:
             hint = "this is a bug in recxfer: please report it with the traceback"
             return Failure(f"{type(error).__name__}: {error}", hint, BUG)
+
+
+def _is_memory_trouble(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _MEMORY_TROUBLE)
+
+
+def _first_line(error: BaseException) -> str:
+    """What was asked for; the lines below are of the allocator's insides."""
+    lines = str(error).splitlines()
+    told = lines[0] if lines else ""
+    return told.rpartition("DefaultCPUAllocator: ")[2] or "the machine has no more to give"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -129,6 +130,49 @@ def test_what_a_file_system_says_of_a_path_is_no_bug():
     assert (result.exit_code, result.stderr) == (3, "error: /root/out: Permission denied\n")
     nameless = invoke(failing(OSError(errno.EACCES, "no name")))
     assert nameless.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("log.csv/made", "a file is where a folder is needed"),
+        ("log.csv/below/made", "a file is where a folder is needed"),
+        ("/proc/made", "nothing can be made there"),
+    ],
+)
+def test_an_output_that_can_lie_nowhere_is_no_bug(tmp_path, place, reason):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,time\n" + "".join(f"u{n},i,{n}\n" for n in range(9)))
+    result = CliRunner().invoke(recxfer.app, ["prepare", str(log), str(tmp_path / place)])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def _allocate_too_much(reporter):
+    torch.empty(1 << 50)
+
+
+def _overflow(reporter):
+    torch.empty(1 << 62, 1 << 10)
+
+
+@pytest.mark.parametrize(
+    "work", [_allocate_too_much, _overflow, failing(MemoryError())], ids=["cpu", "size", "python"]
+)
+def test_too_little_memory_is_no_bug(work):
+    result = invoke(work)
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert result.stderr.startswith("error: out of memory: ")
+    assert "hint: lower the sizes in --set" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_more_threads_than_can_run_are_refused(tmp_path):
+    arguments = ["prepare", "synthetic", str(tmp_path / "toy"), "--threads", "100000"]
+    result = CliRunner().invoke(recxfer.app, arguments)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "Invalid value for '--threads'" in result.stderr
 
 
 def test_ctrl_c_is_130_and_says_how_to_go_on():

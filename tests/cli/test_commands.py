@@ -190,6 +190,11 @@ def test_no_arguments_show_help():
             "optim.epocs (--set): unknown key",
             "",
         ),
+        (
+            ["pretrain", "data", "run", "--backbone", "nextitnet", "--set", "dilations=[0]"],
+            "backbone.dilations (--set): Input should be greater than or equal to 1",
+            "",
+        ),
         (["pretrain", "data", "run", "--lr", "-1"], "optim.lr (--lr): Input should be", ""),
         (["pretrain", "data", "run", "--config", "no.toml"], "there is no such file", ""),
         (["export", "run", "out.parquet", "--what", "user"], "there are users", "'users'"),
