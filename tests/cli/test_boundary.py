@@ -203,20 +203,29 @@ def test_the_parser_follows_the_same_rules(arguments, message, hint):
     assert (told["hint"], told["exit_code"]) == (hint, 2)
 
 
-def test_stdout_is_the_path_and_stderr_the_talk():
+@pytest.fixture
+def drawn(monkeypatch):
+    """The tables that were drawn: command, result and stream of each."""
+    calls = []
+    monkeypatch.setattr("recxfer.cli.execution._draw", lambda *call: calls.append(call))
+    return calls
+
+
+def test_stdout_is_the_path_and_stderr_the_talk(drawn):
     result = invoke(making)
     assert result.exit_code == 0
     assert result.stdout == "runs/made\n"
     assert result.stderr == "almost there\nwarning: three rows are few\n"
 
 
-def test_quiet_leaves_the_path_alone():
+def test_quiet_leaves_the_path_alone(drawn):
     for form in ("--quiet", "-q"):
         result = invoke(making, form)
         assert (result.stdout, result.stderr) == ("runs/made\n", "")
+    assert drawn == []
 
 
-def test_json_is_one_object_and_holds_the_warnings():
+def test_json_is_one_object_and_holds_the_warnings(drawn):
     result = invoke(making, "--json")
     assert result.stderr == ""
     assert result.stdout.count("\n") == 1
@@ -230,14 +239,19 @@ def test_json_is_one_object_and_holds_the_warnings():
         "warnings": ["three rows are few"],
         "rows": 3,
     }
+    assert drawn == []
 
 
-def test_a_terminal_sees_a_table_and_the_path(monkeypatch, capsys):
-    shown = []
+def test_a_terminal_sees_a_table_and_the_path(drawn, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr("recxfer.cli.execution._draw", lambda *made: shown.append(made))
     execute("do", making, as_json=False, quiet=True)
-    assert shown == [("do", Made())]
+    assert drawn == [("do", Made(), sys.stdout)]
+    assert capsys.readouterr().out == "runs/made\n"
+
+
+def test_without_a_terminal_the_table_is_on_stderr(drawn, capsys):
+    execute("do", making, as_json=False, quiet=False)
+    assert drawn == [("do", Made(), sys.stderr)]
     assert capsys.readouterr().out == "runs/made\n"
 
 

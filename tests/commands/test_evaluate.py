@@ -316,3 +316,16 @@ def test_json_is_one_object_with_the_promised_keys(runs):
     assert {"run", "method", "task", "dataset", "cases", "metrics"} <= set(shown["runs"][0])
     assert set(shown["runs"][0]["metrics"]["HR@10"]) == {"value", "low", "high"}
     assert {"run", "slice", "cases", "metrics"} == set(shown["slices"][0])
+
+
+def test_outside_a_terminal_the_figures_are_plain_text_on_stderr(runs):
+    arguments = ["evaluate", str(runs / "popular"), str(runs / "base")]
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, done.stdout) == (0, f"{runs / 'popular'}\n")
+    value = measure(runs / "base").runs[0].metrics["NDCG@10"].value
+    assert "NDCG@10" in done.stderr
+    assert f"{value:.4f}" in done.stderr
+    assert str(runs / "base") in done.stderr  # long paths are not folded
+    assert "\x1b" not in done.stderr
+    assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
+    assert CliRunner().invoke(app, [*arguments, "--json"]).stderr == ""
