@@ -47,7 +47,10 @@ Set = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", help="Of everything random.", rich_help_panel=_PANEL, min=0)
+    int,
+    typer.Option(
+        "--seed", help="Of everything random.", rich_help_panel=_PANEL, min=0, max=2**63 - 1
+    ),
 ]
 Device = Annotated[
     str,
@@ -111,4 +114,17 @@ BatchSize = Annotated[
 Lr = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")
+]
+
+Base = Annotated[
+    Path | None,
+    typer.Option("--base", metavar="RUN", help="Where the base lies now, if it has moved."),
+]
+Dataset = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset",
+        metavar="DATASET",
+        help="Where the dataset lies now, or another one with the same items.",
+    ),
 ]

@@ -25,7 +25,7 @@ from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
 from recxfer.training.loop import autocast
-from recxfer.training.opening import open_run
+from recxfer.training.opening import open_run, refuse_unneeded_base
 from recxfer.training.ranking import recommend
 from recxfer.training.runs import FORMAT, Run
 
@@ -54,6 +54,12 @@ class ExportConfig:
     what: str = "users"
     format: str = "parquet"
     top: int = 10
+    base: Path | None = None
+    """Where the base of the run lies now, if it has moved."""
+
+    dataset: Path | None = None
+    """Where the dataset lies now, or another one with the same items."""
+
     device: str = "auto"
     precision: str = "fp32"
     threads: int | None = None
@@ -85,12 +91,13 @@ def resolve(
     settings: Settings,
     what: str = "users",
     format: str | None = None,
+    dataset: Path | None = None,
     **common: Any,
 ) -> ExportConfig:
     """Flags as one config; the format comes from the flag, else from the suffix of `out`.
 
     Raises:
-        UsageError: unknown `what`, or a format that does not go with it.
+        UsageError: unknown `what`, or a format or dataset that does not go with it.
     """
     settings.decode({})
     if what not in FORMATS:
@@ -103,17 +110,21 @@ def resolve(
             f"{what} cannot be written as {chosen!r}; there are {', '.join(FORMATS[what])}",
             hint="pass --format, or give the output a suffix that names one",
         )
-    return ExportConfig(run=run, out=out, what=what, format=chosen, **common)
+    if dataset is not None and what == "model":
+        raise UsageError("--dataset: a model is exported without data", hint="leave it out")
+    return ExportConfig(run=run, out=out, what=what, format=chosen, dataset=dataset, **common)
 
 
 def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
     """Write what was asked for, in one step."""
-    refuse_existing(config.out, overwrite=config.overwrite, inputs=[config.run])
+    read = [config.run, *filter(None, (config.base, config.dataset))]
+    refuse_existing(config.out, overwrite=config.overwrite, inputs=read)
+    refuse_unneeded_base([config.run], config.base)
     set_threads(config.threads)
     keep_freed_memory()
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    opened = open_run(config.run, device)
+    opened = open_run(config.run, device, moved_base=config.base, moved_dataset=config.dataset)
     with autocast(device, precision):
         return EXPORTS[config.what](config, opened, reporter)
 

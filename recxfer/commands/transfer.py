@@ -43,7 +43,7 @@ class TransferOptim(OptimConfig):
     epochs: int = Field(default=30, ge=1)
     """Passes over the training rows."""
 
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Peak learning rate of Adam."""
 
     patience: int = Field(default=6, ge=0)

@@ -32,8 +32,10 @@ OPTIONS = {
     "transfer": {
         "--method", "--task", "--source", "--epochs", "--batch-size", "--lr", "--resume", "--list",
     },
-    "evaluate": {"--dataset", "--on", "--at", "--candidates", "--keep-seen", "--by", "--report"},
-    "export": {"--what", "--format", "--top"},
+    "evaluate": {
+        "--base", "--dataset", "--on", "--at", "--candidates", "--keep-seen", "--by", "--report",
+    },
+    "export": {"--what", "--format", "--top", "--base", "--dataset"},
 }  # fmt: skip
 
 ARGUMENTS = {
@@ -156,6 +158,14 @@ def test_list_shows_every_method():
     assert rows == [[entry.name, entry.summary] for entry in METHODS]
 
 
+def test_list_as_json():
+    for arguments in (["--list", "--json"], ["--json", "--list"]):
+        result = recxfer("transfer", *arguments)
+        assert result.exit_code == 0
+        methods = [{"name": entry.name, "summary": entry.summary} for entry in METHODS]
+        assert json.loads(result.stdout) == methods
+
+
 def test_version():
     assert recxfer("--version").stdout == f"recxfer {__version__}\n"
 
@@ -193,6 +203,17 @@ def test_no_arguments_show_help():
         (
             ["pretrain", "data", "run", "--backbone", "nextitnet", "--set", "dilations=[0]"],
             "backbone.dilations (--set): Input should be greater than or equal to 1",
+            "",
+        ),
+        (
+            ["pretrain", "data", "run", "--batch-size", "10000000"],
+            "optim.batch_size (--batch-size): Input should be less than or equal to 1000000",
+            "",
+        ),
+        (["pretrain", "data", "run", "--lr", "inf"], "optim.lr (--lr): Input should be", ""),
+        (
+            ["prepare", "synthetic", "toy", "--seed", "9223372036854775808"],
+            "Invalid value for '--seed'",
             "",
         ),
         (["pretrain", "data", "run", "--lr", "-1"], "optim.lr (--lr): Input should be", ""),
