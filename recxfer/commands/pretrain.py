@@ -11,7 +11,7 @@ from torch import nn
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_cases, next_item_training
 from recxfer.data.rows import Rows
-from recxfer.foundation.config import Config, Settings
+from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     choose_device,
@@ -132,6 +132,10 @@ def resolve(
             "data": PretrainData,
         },
         {"optim": {"epochs": epochs, "batch_size": batch_size, "lr": lr}},
+        {
+            "objective": Component(objective, OBJECTIVES),
+            "backbone": Component(backbone, BACKBONES),
+        },
     )
     return PretrainConfig(
         dataset=dataset,

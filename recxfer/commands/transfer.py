@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recxfer.commands.fitting import check_needs, check_rows, longest_history, resolve_task
 from recxfer.commands.pretrain import best_record
 from recxfer.data.dataset import Dataset
-from recxfer.foundation.config import Config, Settings
+from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     choose_device,
@@ -168,6 +168,7 @@ def resolve(
             "data": TransferData,
         },
         {"optim": {"epochs": epochs, "batch_size": batch_size, "lr": lr}},
+        {"method": Component(method, METHODS)},
     )
     return TransferConfig(
         base=base,

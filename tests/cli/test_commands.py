@@ -216,6 +216,26 @@ def test_no_arguments_show_help():
             "Invalid value for '--seed'",
             "",
         ),
+        (
+            ["pretrain", "data", "run", "--backbone", "nextitnet", "--set", "num_heads=4"],
+            "num_heads (--set): nextitnet does not have it; sasrec does",
+            "",
+        ),
+        (
+            ["pretrain", "data", "run", "--set", "backbone.dilations=[1]"],
+            "backbone.dilations (--set): sasrec does not have it; nextitnet does",
+            "",
+        ),
+        (
+            ["transfer", "base", "data", "run", "--method", "probe", "--set", "bottleneck=4"],
+            "bottleneck (--set): probe does not have it; peterrec, houlsby do",
+            "",
+        ),
+        (
+            ["pretrain", "data", "run", "--set", "num_heads=3"],
+            "error: backbone: num_heads 3 does not divide width 128\n",
+            "",
+        ),
         (["pretrain", "data", "run", "--lr", "-1"], "optim.lr (--lr): Input should be", ""),
         (["pretrain", "data", "run", "--config", "no.toml"], "there is no such file", ""),
         (["export", "run", "out.parquet", "--what", "user"], "there are users", "'users'"),
@@ -229,6 +249,7 @@ def test_what_cannot_be_meant_is_a_usage_error(arguments, message, hint):
     assert (result.exit_code, result.stdout) == (2, "")
     error, _, hinted = result.stderr.partition("hint: ")
     assert message in error
+    assert "Value error" not in error
     assert hint in hinted
 
 
