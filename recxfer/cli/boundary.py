@@ -5,17 +5,21 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from recxfer.foundation.errors import DataError, RecxferError, ResourceError, UsageError
+from recxfer.foundation.signals import Terminated, raised_on_sigterm
 
 BUG: Final = 1
 INTERRUPTED: Final = 130
 """After Ctrl-C, as shells have it."""
+
+TERMINATED: Final = 143
+"""After SIGTERM, likewise."""
 
 _FILE_TROUBLE: Final = frozenset(
     {
@@ -50,10 +54,11 @@ _MEMORY_TROUBLE: Final = (
 
 
 class InterruptedRunError(Exception):
-    """Ctrl-C during a command that can say how to go on."""
+    """Ctrl-C or SIGTERM during a command that can say how to go on."""
 
-    def __init__(self, hint: str) -> None:
+    def __init__(self, interrupt: KeyboardInterrupt, hint: str) -> None:
         super().__init__(hint)
+        self.interrupt = interrupt
         self.hint = hint
 
 
@@ -97,7 +102,8 @@ class Boundary(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; on an exception tell it and leave with its exit code."""
         try:
-            return super().invoke(ctx)
+            with raised_on_sigterm():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
         except BrokenPipeError:
@@ -119,7 +125,9 @@ def _failure(error: BaseException, command: str | None) -> Failure:
         case RecxferError():
             return Failure(error.message, error.hint, error.exit_code)
         case InterruptedRunError():
-            return Failure("interrupted", error.hint, INTERRUPTED)
+            return replace(_failure(error.interrupt, command), hint=error.hint)
+        case Terminated():
+            return Failure("terminated", None, TERMINATED)
         case KeyboardInterrupt():
             return Failure("interrupted", None, INTERRUPTED)
         case typer.TyperException():  # an option or argument that the parser refuses

@@ -52,7 +52,7 @@ def execute(
         resumable: whether an interrupted command goes on with `--resume`.
 
     Raises:
-        InterruptedRunError: Ctrl-C, where `--resume` goes on.
+        InterruptedRunError: Ctrl-C or SIGTERM, where `--resume` goes on.
     """
     from recxfer.foundation.console import RichReporter, SilentReporter
 
@@ -66,7 +66,8 @@ def execute(
     except KeyboardInterrupt as interrupt:
         if not resumable:
             raise
-        raise InterruptedRunError("repeat the command with --resume to go on") from interrupt
+        hint = "repeat the command with --resume to go on"
+        raise InterruptedRunError(interrupt, hint) from interrupt
     if as_json:
         seconds = time.perf_counter() - started
         typer.echo(json.dumps(_facts(command, result, seconds, reporter.warnings)))

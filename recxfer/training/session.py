@@ -1,4 +1,4 @@
-"""One training from start to end: a place for its state, resume, phases, and a polite Ctrl-C."""
+"""One training from start to end: a place for its state, resume, phases, and a polite end."""
 
 import shutil
 import signal
@@ -19,12 +19,15 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import read_json, refuse_existing
 from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
+from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import Learner, Phase
 from recxfer.training.loop import Training, fit
 from recxfer.training.opening import checkpoint_of, read_checked_header
 from recxfer.training.optim import OptimConfig
 from recxfer.training.state import FitState, load_state, refuse_other, save_state
 from recxfer.training.validation import Validation
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ class Session:
         return partial_directory(self.run)
 
     def train(self, *, resume: bool) -> FitState:
-        """Run all phases; on Ctrl-C save, then raise KeyboardInterrupt.
+        """Run all phases; on Ctrl-C or SIGTERM save, then raise KeyboardInterrupt.
 
         Args:
             resume: go on from a saved state if there is one.
@@ -162,24 +165,31 @@ def release_output(run: Path) -> None:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a question: was Ctrl-C pressed? A second Ctrl-C stops at once.
+    """Yield a question: was Ctrl-C pressed, or SIGTERM sent? A second time stops at once.
 
     Outside the main thread signals cannot be caught, and the answer stays no.
+
+    Raises:
+        Terminated: in place of KeyboardInterrupt, where SIGTERM was what came.
     """
-    pressed = False
+    came: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
+        came.append(signum)
+        if len(came) > 1:
             raise KeyboardInterrupt
-        pressed = True
 
     try:
-        before = signal.signal(signal.SIGINT, note)
+        before = {number: signal.signal(number, note) for number in _STOPPING}
     except ValueError:
         yield lambda: False
         return
     try:
-        yield lambda: pressed
+        yield lambda: bool(came)
+    except KeyboardInterrupt as interrupt:
+        if signal.SIGTERM in came:
+            raise Terminated from interrupt
+        raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -289,6 +291,23 @@ def test_a_reader_that_leaves_is_no_error():
     os.close(write)
     _, stderr = process.communicate()
     assert (process.returncode, stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_command_leaves_nothing_behind(tmp_path, number, code):
+    """The temporary folder beside the output is there from the start, and goes."""
+    process = start(
+        "prepare", "synthetic", str(tmp_path / "toy"), "--set", "users=300000", "--json",
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert json.loads(stderr)["exit_code"] == code
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("no_color", [True, False])
