@@ -35,7 +35,10 @@ def export(
             autocompletion=options.among(["parquet", "csv", "jsonl", "safetensors"]),
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Length of recommendation lists.")] = 10,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, help="Length of recommendation lists. Default: 10."),
+    ] = None,
     base: options.Base = None,
     dataset: options.Dataset = None,
     config: options.Config = None,

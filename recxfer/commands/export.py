@@ -36,6 +36,9 @@ SCORE = "score"
 CLASS = "class"
 PROBABILITY = "probability"
 
+TOP = 10
+"""Length of recommendation lists where `--top` does not say."""
+
 FORMATS = {
     "users": ("parquet", "safetensors"),
     "items": ("parquet", "safetensors"),
@@ -53,7 +56,9 @@ class ExportConfig:
     out: Path
     what: str = "users"
     format: str = "parquet"
-    top: int = 10
+    top: int | None = None
+    """Length of recommendation lists; None: TOP."""
+
     base: Path | None = None
     """Where the base of the run lies now, if it has moved."""
 
@@ -91,13 +96,14 @@ def resolve(
     settings: Settings,
     what: str = "users",
     format: str | None = None,
+    top: int | None = None,
     dataset: Path | None = None,
     **common: Any,
 ) -> ExportConfig:
     """Flags as one config; the format comes from the flag, else from the suffix of `out`.
 
     Raises:
-        UsageError: unknown `what`, or a format or dataset that does not go with it.
+        UsageError: unknown `what`, or a format, length or dataset that does not go with it.
     """
     settings.decode({})
     if what not in FORMATS:
@@ -110,9 +116,13 @@ def resolve(
             f"{what} cannot be written as {chosen!r}; there are {', '.join(FORMATS[what])}",
             hint="pass --format, or give the output a suffix that names one",
         )
+    if top is not None and what != "recommendations":
+        raise UsageError(f"--top is for recommendations, not for {what}", hint="leave it out")
     if dataset is not None and what == "model":
         raise UsageError("--dataset: a model is exported without data", hint="leave it out")
-    return ExportConfig(run=run, out=out, what=what, format=chosen, dataset=dataset, **common)
+    return ExportConfig(
+        run=run, out=out, what=what, format=chosen, top=top, dataset=dataset, **common
+    )
 
 
 def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
@@ -169,7 +179,7 @@ def _top_items(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.Data
         opened.learner,
         opened.model,
         opened.rows("all"),
-        config.top,
+        config.top or TOP,
         device=opened.device,
         reporter=reporter,
     )
@@ -188,6 +198,11 @@ def _top_items(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.Data
 
 
 def _best_class(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.DataFrame:
+    if config.top is not None:
+        raise UsageError(
+            f"--top: {opened.path} is for {opened.task.name}, where each person gets one class",
+            hint="leave it out",
+        )
     vector_UD = _user_vectors(opened, reporter).to(opened.device)
     with torch.inference_mode():
         score_UC = opened.learner.output(opened.model).scores(vector_UD)
