@@ -13,6 +13,7 @@ from recxfer.methods import METHODS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SMALL = {
     "prepare": ["--set", "users=120", "--set", "items=40", "--set", "events_per_user=12"],
     "pretrain": ["--epochs", "1", "--set", "width=8", "--set", "max_length=16"],
@@ -60,3 +61,19 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_python_of_the_checkpoint_page_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        "recxfer prepare synthetic data/toy",
+        "recxfer pretrain data/toy runs/base",
+        "recxfer export runs/base model.safetensors --what model",
+    ):
+        assert CliRunner().invoke(app, shrunk(line)).exit_code == 0
+    page = ROOT / "docs" / "reference" / "checkpoint.md"
+    names: dict[str, object] = {}
+    for block in PYTHON.findall(page.read_text(encoding="utf-8")):
+        exec(block, names)
+    assert names["items"].shape == (40, 8)
+    assert names["header"]["kind"] == "backbone"

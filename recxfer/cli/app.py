@@ -56,7 +56,7 @@ app.command(
 app.command(
     epilog="""[bold]Examples[/bold]
   recxfer pretrain data/shop runs/base
-  recxfer pretrain data/shop runs/cnn --backbone nextitnet --epochs 20 --set dim=128
+  recxfer pretrain data/shop runs/cnn --backbone nextitnet --epochs 20 --set width=64
   recxfer prepare synthetic data/toy | recxfer pretrain - runs/toy
 """
 )(pretrain)

@@ -5,17 +5,21 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from recxfer.foundation.errors import DataError, RecxferError, UsageError
+from recxfer.foundation.errors import DataError, RecxferError, ResourceError, UsageError
+from recxfer.foundation.signals import Terminated, raised_on_sigterm
 
 BUG: Final = 1
 INTERRUPTED: Final = 130
 """After Ctrl-C, as shells have it."""
+
+TERMINATED: Final = 143
+"""After SIGTERM, likewise."""
 
 _FILE_TROUBLE: Final = frozenset(
     {
@@ -24,6 +28,8 @@ _FILE_TROUBLE: Final = frozenset(
         errno.EROFS,
         errno.ENOSPC,
         errno.EDQUOT,
+        errno.ENOENT,
+        errno.EEXIST,
         errno.ENOTDIR,
         errno.EISDIR,
         errno.ENAMETOOLONG,
@@ -33,12 +39,26 @@ _FILE_TROUBLE: Final = frozenset(
 )
 """What a file system says of a user's paths; any other OSError is a bug."""
 
+_FILE_HINTS: Final = {
+    errno.ENOENT: "nothing can be made there; choose another place",
+    errno.EEXIST: "a file is where a folder is needed; choose another place",
+    errno.ENOTDIR: "a file is where a folder is needed; choose another place",
+}
+
+_MEMORY_TROUBLE: Final = (
+    "can't allocate memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+)
+"""What torch's allocators say, in errors that have no class of their own."""
+
 
 class InterruptedRunError(Exception):
-    """Ctrl-C during a command that can say how to go on."""
+    """Ctrl-C or SIGTERM during a command that can say how to go on."""
 
-    def __init__(self, hint: str) -> None:
+    def __init__(self, interrupt: KeyboardInterrupt, hint: str) -> None:
         super().__init__(hint)
+        self.interrupt = interrupt
         self.hint = hint
 
 
@@ -82,7 +102,8 @@ class Boundary(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; on an exception tell it and leave with its exit code."""
         try:
-            return super().invoke(ctx)
+            with raised_on_sigterm():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
         except BrokenPipeError:
@@ -104,14 +125,31 @@ def _failure(error: BaseException, command: str | None) -> Failure:
         case RecxferError():
             return Failure(error.message, error.hint, error.exit_code)
         case InterruptedRunError():
-            return Failure("interrupted", error.hint, INTERRUPTED)
+            return replace(_failure(error.interrupt, command), hint=error.hint)
+        case Terminated():
+            return Failure("terminated", None, TERMINATED)
         case KeyboardInterrupt():
             return Failure("interrupted", None, INTERRUPTED)
         case typer.TyperException():  # an option or argument that the parser refuses
             see = " ".join(("recxfer", *filter(None, [command]), "--help"))
             return Failure(error.format_message(), f"see `{see}`", UsageError.exit_code)
         case OSError(errno=number, filename=str(name)) if number in _FILE_TROUBLE:
-            return Failure(f"{name}: {error.strerror}", None, DataError.exit_code)
+            hint = _FILE_HINTS.get(number)
+            return Failure(f"{name}: {error.strerror}", hint, DataError.exit_code)
+        case MemoryError() | RuntimeError() if _is_memory_trouble(error):
+            hint = "lower the sizes in --set (width, max_length), or --batch-size"
+            return Failure(f"out of memory: {_first_line(error)}", hint, ResourceError.exit_code)
         case _:
             hint = "this is a bug in recxfer: please report it with the traceback"
             return Failure(f"{type(error).__name__}: {error}", hint, BUG)
+
+
+def _is_memory_trouble(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _MEMORY_TROUBLE)
+
+
+def _first_line(error: BaseException) -> str:
+    """What was asked for; the lines below are of the allocator's insides."""
+    lines = str(error).splitlines()
+    told = lines[0] if lines else ""
+    return told.rpartition("DefaultCPUAllocator: ")[2] or "the machine has no more to give"

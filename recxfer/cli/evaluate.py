@@ -21,12 +21,8 @@ def evaluate(
             help="Finished runs; the others are compared with the first; - reads one from stdin.",
         ),
     ],
-    dataset: Annotated[
-        Path | None,
-        typer.Option(
-            "--dataset", metavar="DATASET", help="Another dataset with the same items, if any."
-        ),
-    ] = None,
+    base: options.Base = None,
+    dataset: options.Dataset = None,
     on: Annotated[
         str,
         typer.Option(
@@ -34,8 +30,11 @@ def evaluate(
         ),
     ] = "test",
     at: Annotated[
-        str, typer.Option("--at", metavar="K,K,...", help="Lengths of the ranked lists.")
-    ] = "5,10,20",
+        str | None,
+        typer.Option(
+            "--at", metavar="K,K,...", help="Lengths of the ranked lists. Default: 5,10,20."
+        ),
+    ] = None,
     candidates: Annotated[
         str,
         typer.Option(
@@ -75,6 +74,7 @@ def evaluate(
             command.resolve(
                 [path_or_stdin(run) for run in runs],
                 settings=Settings.read(config, set_ or ()),
+                base=base,
                 dataset=dataset,
                 on=on,
                 at=at,

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 import typer
 
@@ -15,6 +15,10 @@ from recxfer.foundation.errors import UsageError
 
 if TYPE_CHECKING:
     from recxfer.foundation.console import Reporter
+
+
+_UNFOLDED: Final = 10_000
+"""Columns: more than any table has."""
 
 
 class Result(Protocol):
@@ -48,7 +52,7 @@ def execute(
         resumable: whether an interrupted command goes on with `--resume`.
 
     Raises:
-        InterruptedRunError: Ctrl-C, where `--resume` goes on.
+        InterruptedRunError: Ctrl-C or SIGTERM, where `--resume` goes on.
     """
     from recxfer.foundation.console import RichReporter, SilentReporter
 
@@ -62,13 +66,15 @@ def execute(
     except KeyboardInterrupt as interrupt:
         if not resumable:
             raise
-        raise InterruptedRunError("repeat the command with --resume to go on") from interrupt
+        hint = "repeat the command with --resume to go on"
+        raise InterruptedRunError(interrupt, hint) from interrupt
     if as_json:
         seconds = time.perf_counter() - started
         typer.echo(json.dumps(_facts(command, result, seconds, reporter.warnings)))
         return
-    if sys.stdout.isatty():
-        _draw(command, result)
+    # A pipe is handed the path alone; whoever started it still sees the figures, on stderr.
+    if sys.stdout.isatty() or not quiet:
+        _draw(command, result, sys.stdout if sys.stdout.isatty() else sys.stderr)
     typer.echo(str(result.path))
 
 
@@ -99,10 +105,12 @@ def _facts(command: str, result: Result, seconds: float, warnings: list[str]) ->
     }
 
 
-def _draw(command: str, result: Result) -> None:
+def _draw(command: str, result: Result, stream: TextIO) -> None:
     """Show the result's table, from the module of the same name in `recxfer.cli.tables`."""
     from importlib import import_module
 
     from rich.console import Console
 
-    Console().print(import_module(f"recxfer.cli.tables.{command}").render(result))
+    # A file or a pipe has no width, and rich would fold the columns to that of a small terminal.
+    console = Console(file=stream, width=None if stream.isatty() else _UNFOLDED)
+    console.print(import_module(f"recxfer.cli.tables.{command}").render(result))

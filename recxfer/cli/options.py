@@ -4,6 +4,7 @@ A script may pass one set of them to all commands: a command that has no use for
 in `prepare`) takes it and does nothing with it.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,10 @@ from typing import Annotated
 import typer
 
 _PANEL = "Options of every command"
+
+_MOST_THREADS = max(64, 4 * (os.cpu_count() or 1))
+"""More would only wait for one another, and far more cannot be started. Never below 64, so that a
+run can be resumed on a smaller machine with the threads it was begun with."""
 
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
@@ -42,7 +47,10 @@ Set = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", help="Of everything random.", rich_help_panel=_PANEL, min=0)
+    int,
+    typer.Option(
+        "--seed", help="Of everything random.", rich_help_panel=_PANEL, min=0, max=2**63 - 1
+    ),
 ]
 Device = Annotated[
     str,
@@ -64,7 +72,13 @@ Precision = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads; default: all.", rich_help_panel=_PANEL),
+    typer.Option(
+        "--threads",
+        min=1,
+        max=_MOST_THREADS,
+        help="CPU threads; default: all.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Json = Annotated[
     bool,
@@ -100,4 +114,17 @@ BatchSize = Annotated[
 Lr = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")
+]
+
+Base = Annotated[
+    Path | None,
+    typer.Option("--base", metavar="RUN", help="Where the base lies now, if it has moved."),
+]
+Dataset = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset",
+        metavar="DATASET",
+        help="Where the dataset lies now, or another one with the same items.",
+    ),
 ]

@@ -1,5 +1,6 @@
 """`recxfer transfer`."""
 
+import json as to_json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
     from recxfer.foundation.console import Reporter
 
 
-def _list_methods(value: bool) -> None:
-    if value:
-        width = max(len(name) for name in METHODS.names)
-        for entry in METHODS:
-            typer.echo(f"{entry.name:<{width}}  {entry.summary}")
+def _list_methods(context: typer.Context, value: bool) -> None:
+    if not value:
+        return
+    # The error boundary has noted `--json`: this callback runs before that option is read.
+    if (context.obj or {}).get("as_json"):
+        methods = [{"name": entry.name, "summary": entry.summary} for entry in METHODS]
+        typer.echo(to_json.dumps(methods))
         raise typer.Exit
+    width = max(len(name) for name in METHODS.names)
+    for entry in METHODS:
+        typer.echo(f"{entry.name:<{width}}  {entry.summary}")
+    raise typer.Exit
 
 
 def transfer(

@@ -30,7 +30,7 @@ from recxfer.training.cases import (
     slices_of,
 )
 from recxfer.training.metrics import Metric
-from recxfer.training.opening import Bases, open_run
+from recxfer.training.opening import Bases, open_run, refuse_unneeded_base
 from recxfer.training.runs import Run
 from recxfer.training.statistics import (
     RESAMPLES,
@@ -41,17 +41,26 @@ from recxfer.training.statistics import (
     holm,
 )
 
+DEFAULT_AT = "5,10,20"
+"""Lengths of the ranked lists where `--at` does not say."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
     """Everything an evaluation depends on."""
 
     runs: tuple[Path, ...]
+    base: Path | None = None
+    """Where the base of the runs lies now, if it has moved."""
+
     dataset: Path | None = None
     on: Literal["valid", "test"] = "test"
     at: tuple[int, ...] = (5, 10, 20)
     candidates: int | None = None
     keep_seen: bool = False
+    for_items: tuple[str, ...] = ()
+    """Flags that were given and mean something only where items are ranked."""
+
     by: str | None = None
     report: Path | None = None
     seed: int = 0
@@ -148,9 +157,10 @@ def resolve(
     runs: Sequence[Path],
     *,
     settings: Settings,
+    base: Path | None = None,
     dataset: Path | None = None,
     on: str = "test",
-    at: str = "5,10,20",
+    at: str | None = None,
     candidates: str = "all",
     keep_seen: bool = False,
     by: str | None = None,
@@ -159,22 +169,30 @@ def resolve(
     """Flags as one config; `evaluate` has no settings of its own beyond them.
 
     Raises:
-        UsageError: a flag's value is not one of those it knows.
+        UsageError: a flag's value is not one of those it knows, or a run is given twice.
     """
     settings.decode({})
+    _refuse_repeated(runs)
     if on not in {"valid", "test"}:
         raise UsageError(f"--on {on}: there are test and valid")
     if by is not None and by not in SLICERS:
         raise UsageError(
             f"--by {by}: there are {', '.join(SLICERS)}", hint=suggestion(by, list(SLICERS))
         )
+    given = {
+        "--at": at is not None,
+        "--candidates": candidates != "all",
+        "--keep-seen": keep_seen,
+    }
     return EvaluateConfig(
         runs=tuple(runs),
+        base=base,
         dataset=dataset,
         on="valid" if on == "valid" else "test",
-        at=_lengths(at),
+        at=_lengths(DEFAULT_AT if at is None else at),
         candidates=None if candidates == "all" else _count(candidates),
         keep_seen=keep_seen,
+        for_items=tuple(name for name, was_given in given.items() if was_given),
         by=by,
         **common,
     )
@@ -183,7 +201,9 @@ def resolve(
 def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     """Measure every run, and compare the others with the first."""
     if config.report is not None:
-        refuse_existing(config.report, overwrite=config.overwrite, inputs=config.runs)
+        read = [*config.runs, *filter(None, (config.base, config.dataset))]
+        refuse_existing(config.report, overwrite=config.overwrite, inputs=read)
+    refuse_unneeded_base(config.runs, config.base)
     set_threads(config.threads)
     keep_freed_memory()
     device = choose_device(config.device)
@@ -202,7 +222,8 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     first: tuple[Run, Cases] | None = None
     bases = Bases()
     for path in config.runs:
-        opened = open_run(path, device, bases)
+        opened = open_run(path, device, bases, moved_base=config.base)
+        _refuse_unused(opened, config)
         cases, rows = cases_of(opened, protocol, config.dataset, precision, reporter)
         figures.append(_figures(opened, cases, config))
         if config.by is not None:
@@ -223,6 +244,24 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     if config.report is not None:
         write_report(config.report, result.as_json())
     return result
+
+
+def _refuse_repeated(runs: Sequence[Path]) -> None:
+    """A run that is compared with itself is a slip of the hand, and its p-values say nothing."""
+    seen: set[Path] = set()
+    for path in runs:
+        if path.resolve() in seen:
+            raise UsageError(f"{path} is given twice", hint="give each run once")
+        seen.add(path.resolve())
+
+
+def _refuse_unused(opened: Run, config: EvaluateConfig) -> None:
+    if config.for_items and not opened.task.ranks_items:
+        raise UsageError(
+            f"{', '.join(config.for_items)}: {opened.path} is for {opened.task.name}, "
+            "where no items are ranked",
+            hint="leave it out",
+        )
 
 
 def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:

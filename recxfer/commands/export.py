@@ -25,7 +25,7 @@ from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
 from recxfer.training.loop import autocast
-from recxfer.training.opening import open_run
+from recxfer.training.opening import open_run, refuse_unneeded_base
 from recxfer.training.ranking import recommend
 from recxfer.training.runs import FORMAT, Run
 
@@ -35,6 +35,9 @@ RANK = "rank"
 SCORE = "score"
 CLASS = "class"
 PROBABILITY = "probability"
+
+TOP = 10
+"""Length of recommendation lists where `--top` does not say."""
 
 FORMATS = {
     "users": ("parquet", "safetensors"),
@@ -53,7 +56,15 @@ class ExportConfig:
     out: Path
     what: str = "users"
     format: str = "parquet"
-    top: int = 10
+    top: int | None = None
+    """Length of recommendation lists; None: TOP."""
+
+    base: Path | None = None
+    """Where the base of the run lies now, if it has moved."""
+
+    dataset: Path | None = None
+    """Where the dataset lies now, or another one with the same items."""
+
     device: str = "auto"
     precision: str = "fp32"
     threads: int | None = None
@@ -85,12 +96,14 @@ def resolve(
     settings: Settings,
     what: str = "users",
     format: str | None = None,
+    top: int | None = None,
+    dataset: Path | None = None,
     **common: Any,
 ) -> ExportConfig:
     """Flags as one config; the format comes from the flag, else from the suffix of `out`.
 
     Raises:
-        UsageError: unknown `what`, or a format that does not go with it.
+        UsageError: unknown `what`, or a format, length or dataset that does not go with it.
     """
     settings.decode({})
     if what not in FORMATS:
@@ -103,17 +116,25 @@ def resolve(
             f"{what} cannot be written as {chosen!r}; there are {', '.join(FORMATS[what])}",
             hint="pass --format, or give the output a suffix that names one",
         )
-    return ExportConfig(run=run, out=out, what=what, format=chosen, **common)
+    if top is not None and what != "recommendations":
+        raise UsageError(f"--top is for recommendations, not for {what}", hint="leave it out")
+    if dataset is not None and what == "model":
+        raise UsageError("--dataset: a model is exported without data", hint="leave it out")
+    return ExportConfig(
+        run=run, out=out, what=what, format=chosen, top=top, dataset=dataset, **common
+    )
 
 
 def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
     """Write what was asked for, in one step."""
-    refuse_existing(config.out, overwrite=config.overwrite, inputs=[config.run])
+    read = [config.run, *filter(None, (config.base, config.dataset))]
+    refuse_existing(config.out, overwrite=config.overwrite, inputs=read)
+    refuse_unneeded_base([config.run], config.base)
     set_threads(config.threads)
     keep_freed_memory()
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    opened = open_run(config.run, device)
+    opened = open_run(config.run, device, moved_base=config.base, moved_dataset=config.dataset)
     with autocast(device, precision):
         return EXPORTS[config.what](config, opened, reporter)
 
@@ -158,7 +179,7 @@ def _top_items(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.Data
         opened.learner,
         opened.model,
         opened.rows("all"),
-        config.top,
+        config.top or TOP,
         device=opened.device,
         reporter=reporter,
     )
@@ -177,6 +198,11 @@ def _top_items(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.Data
 
 
 def _best_class(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.DataFrame:
+    if config.top is not None:
+        raise UsageError(
+            f"--top: {opened.path} is for {opened.task.name}, where each person gets one class",
+            hint="leave it out",
+        )
     vector_UD = _user_vectors(opened, reporter).to(opened.device)
     with torch.inference_mode():
         score_UC = opened.learner.output(opened.model).scores(vector_UD)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_cases, next_item_training
 from recxfer.data.rows import Rows
-from recxfer.foundation.config import Config, Settings
+from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     choose_device,
@@ -27,7 +28,7 @@ from recxfer.models import BACKBONES
 from recxfer.models.backbone import Backbone, BackboneConfig
 from recxfer.training import runs
 from recxfer.training.optim import OptimConfig
-from recxfer.training.session import Session, claim_output, release_output
+from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState
 from recxfer.training.validation import Validation
 
@@ -131,6 +132,10 @@ def resolve(
             "data": PretrainData,
         },
         {"optim": {"epochs": epochs, "batch_size": batch_size, "lr": lr}},
+        {
+            "objective": Component(objective, OBJECTIVES),
+            "backbone": Component(backbone, BACKBONES),
+        },
     )
     return PretrainConfig(
         dataset=dataset,
@@ -165,13 +170,24 @@ def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     )
     backbone = _build_backbone(config, dataset, objective, rng)
     model = objective.assemble(backbone, rng).to(device)
+    header = _header(config, dataset, backbone, objective)
+    finished = finished_before(
+        config.run, header, overwrite=config.overwrite, resume=config.resume, reporter=reporter
+    )
+    if finished is not None:
+        return _result(
+            config,
+            model,
+            epochs=finished.epochs,
+            per_second=finished.record["sequences_per_second"],
+            **finished.training,
+        )
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
     objective.count(model, rows)
     validation = Validation.of(
         objective, _held_out(dataset, max_length), rng, device, ranks_items=True
     )
-    header = _header(config, dataset, backbone, objective)
     session = Session(
         run=config.run,
         model=model,
@@ -209,14 +225,33 @@ def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         overwrite=config.overwrite,
     )
     release_output(config.run)
+    return _result(
+        config,
+        model,
+        epochs=len(state.history),
+        per_second=per_second,
+        best_epoch=state.best_epoch,
+        validation=best,
+    )
+
+
+def _result(
+    config: PretrainConfig,
+    model: nn.Module,
+    *,
+    epochs: int,
+    per_second: float,
+    best_epoch: int,
+    validation: dict[str, float],
+) -> PretrainResult:
     return PretrainResult(
         path=config.run,
         objective=config.objective,
         backbone=config.backbone,
         parameters=sum(p.numel() for p in model.parameters()),
-        epochs=len(state.history),
-        best_epoch=state.best_epoch,
-        validation=best,
+        epochs=epochs,
+        best_epoch=best_epoch,
+        validation=validation,
         sequences_per_second=per_second,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recxfer.commands.fitting import check_needs, check_rows, longest_history, resolve_task
 from recxfer.commands.pretrain import best_record
 from recxfer.data.dataset import Dataset
-from recxfer.foundation.config import Config, Settings
+from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     choose_device,
@@ -22,9 +22,10 @@ from recxfer.foundation.device import (
     set_threads,
 )
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.methods.contract import Base, Method, facts
+from recxfer.methods.contract import Base, Method, Phase, facts
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
@@ -32,7 +33,7 @@ from recxfer.training import runs
 from recxfer.training.loop import cache_vectors
 from recxfer.training.opening import open_base
 from recxfer.training.optim import OptimConfig
-from recxfer.training.session import Session, claim_output, release_output
+from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.validation import Validation
 
 
@@ -42,7 +43,7 @@ class TransferOptim(OptimConfig):
     epochs: int = Field(default=30, ge=1)
     """Passes over the training rows."""
 
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Peak learning rate of Adam."""
 
     patience: int = Field(default=6, ge=0)
@@ -167,6 +168,7 @@ def resolve(
             "data": TransferData,
         },
         {"optim": {"epochs": epochs, "batch_size": batch_size, "lr": lr}},
+        {"method": Component(method, METHODS)},
     )
     return TransferConfig(
         base=base,
@@ -205,6 +207,23 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
 
     model: nn.Module = method.assemble(base, task, rng).to(device)
     max_length = longest_history(config.data.max_length, base.backbone)
+    header = {
+        **_header(config, method, base_header, base_sha256, task, source, target),
+        "max_length": max_length,
+    }
+    finished = finished_before(
+        config.run, header, overwrite=config.overwrite, resume=config.resume, reporter=reporter
+    )
+    if finished is not None:
+        return _result(
+            config,
+            model,
+            method.phases(model, task),
+            body,
+            epochs=finished.epochs,
+            size=(config.run / CHECKPOINT).stat().st_size,
+            **finished.training,
+        )
     rows = runs.task_rows(task, source, target, "train", max_length)
     held_out = runs.task_rows(task, source, target, "valid", max_length)
     check_rows(config.dataset, task, rows, held_out, reporter)
@@ -212,10 +231,6 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     rows = cache_vectors(model, rows, method.frozen_vectors, device)
     held_out = cache_vectors(model, held_out, method.frozen_vectors, device)
     phases = method.phases(model, task)
-    header = {
-        **_header(config, method, base_header, base_sha256, task, source, target),
-        "max_length": max_length,
-    }
     session = Session(
         run=config.run,
         model=model,
@@ -233,8 +248,8 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     )
     started = time.perf_counter()
     state = session.train(resume=config.resume)
-    trained = {id(p): p for phase in phases for p in phase.trainable}
-    delta = _delta(model, pretrained, set(trained))
+    trained = {id(p) for phase in phases for p in phase.trainable}
+    delta = _delta(model, pretrained, trained)
     validated = best_record(state) if state.history else session.validation(model)
     size = runs.write_run(
         config.run,
@@ -250,18 +265,42 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
         overwrite=config.overwrite,
     )
     release_output(config.run)
+    return _result(
+        config,
+        model,
+        phases,
+        body,
+        epochs=len(state.history),
+        size=size,
+        best_epoch=state.best_epoch,
+        validation=validated,
+    )
+
+
+def _result(
+    config: TransferConfig,
+    model: nn.Module,
+    phases: Iterable[Phase],
+    body: int,
+    *,
+    epochs: int,
+    size: int,
+    best_epoch: int,
+    validation: dict[str, float],
+) -> TransferResult:
+    trained = {id(p): p for phase in phases for p in phase.trainable}
     in_body = _count_body(model, trained.values())
     return TransferResult(
         path=config.run,
         method=config.method,
-        task=task.name,
+        task=config.task,
         parameters=sum(p.numel() for p in model.parameters()),
         trained_parameters=sum(p.numel() for p in trained.values()),
         trained_share=in_body / body,
         counted=f"{in_body:,} of the backbone's {body:,} parameters; item table and head left out",
-        epochs=len(state.history),
-        best_epoch=state.best_epoch,
-        validation=validated,
+        epochs=epochs,
+        best_epoch=best_epoch,
+        validation=validation,
         delta_bytes=size,
     )
 

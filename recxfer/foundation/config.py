@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recxfer.foundation.errors import ConfigError
-from recxfer.foundation.registry import suggestion
+from recxfer.foundation.registry import Table, suggestion
 
 NAME = "name"
 """The key that chooses a component: `[objective] name = "cloze"`."""
@@ -28,6 +28,26 @@ class Config(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component that was chosen by name, and the table of those there are."""
+
+    name: str
+    table: Table
+
+    def others_with(self, key: str) -> str | None:
+        """Which others know a key that this one does not; None where none does."""
+        known = [
+            entry.name
+            for entry in self.table
+            if key in self.table.resolve(entry.name).config_type.model_fields
+        ]
+        if not known:
+            return None
+        do = "does" if len(known) == 1 else "do"
+        return f"{self.name} does not have it; {', '.join(known)} {do}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +92,23 @@ class Settings:
         self,
         sections: Mapping[str, type[Config]],
         explicit: Mapping[str, Mapping[str, Any]] | None = None,
+        components: Mapping[str, Component] | None = None,
     ) -> dict[str, Config]:
         """One model per section.
 
         Args:
             sections: the section names of this command and their models.
             explicit: values of flags by section and key; None stands for a flag not given.
+            components: what was chosen by name, by section: an unknown key may be another one's.
 
         Raises:
             ConfigError: listing every unknown key and every bad value.
         """
         problems: list[str] = []
+        components = components or {}
         chosen: dict[str, dict[str, _Setting]] = {section: {} for section in sections}
         for setting in self.given:
-            section = _section_of(setting, sections, problems)
+            section = _section_of(setting, sections, components, problems)
             if section is not None and not _names_component(setting):
                 chosen[section][setting.key] = setting
         for section, flags in (explicit or {}).items():
@@ -98,7 +121,9 @@ class Settings:
             try:
                 decoded[section] = _validate(model, chosen[section])
             except ValidationError as error:
-                problems += _problems(error, section, model, chosen[section])
+                problems += _problems(
+                    error, section, model, chosen[section], components.get(section)
+                )
         if problems:
             raise ConfigError("\n".join(problems))
         return decoded
@@ -163,7 +188,10 @@ def _names_component(setting: _Setting) -> bool:
 
 
 def _section_of(
-    setting: _Setting, sections: Mapping[str, type[Config]], problems: list[str]
+    setting: _Setting,
+    sections: Mapping[str, type[Config]],
+    components: Mapping[str, Component],
+    problems: list[str],
 ) -> str | None:
     """The section a setting belongs to; None, with a problem noted, where there is none."""
     if setting.section is not None:
@@ -182,6 +210,10 @@ def _section_of(
         choices = " or ".join(f"{owner}.{setting.key}" for owner in owners)
         problems.append(f"{setting.key} ({setting.origin}): ambiguous; write {choices}")
         return None
+    elsewhere = [found for c in components.values() if (found := c.others_with(setting.key))]
+    if elsewhere:
+        problems.append(f"{setting.key} ({setting.origin}): {'; '.join(elsewhere)}")
+        return None
     known = [key for model in sections.values() for key in model.model_fields]
     hint = suggestion(setting.key, known)
     problems.append(f"{setting.key} ({setting.origin}): unknown key{_and(hint)}")
@@ -193,6 +225,7 @@ def _problems(
     section: str,
     model: type[Config],
     chosen: Mapping[str, _Setting],
+    component: Component | None,
 ) -> Iterator[str]:
     fields = list(model.model_fields)
     for detail in error.errors():
@@ -200,10 +233,21 @@ def _problems(
         where = f"{section}.{key}" if key else section
         where += f" ({chosen[key].origin})" if key in chosen else ""
         if detail["type"] == "extra_forbidden":
+            elsewhere = component.others_with(key) if component else None
+            if elsewhere:
+                yield f"{where}: {elsewhere}"
+                continue
             there = f"there are {', '.join(fields)}" if fields else "there are none"
             yield f"{where}: unknown key; {there}{_and(suggestion(key, fields))}"
-        else:
-            yield f"{where}: {detail['msg']}, found {detail['input']!r}"
+        elif key:
+            yield f"{where}: {_reason(detail['msg'])}, found {detail['input']!r}"
+        else:  # of several keys together; the input is all of them
+            yield f"{where}: {_reason(detail['msg'])}"
+
+
+def _reason(message: str) -> str:
+    """What our own validators said, without the library's preface."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _and(hint: str | None) -> str:

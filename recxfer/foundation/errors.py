@@ -40,3 +40,9 @@ class DivergedError(RecxferError):
     """Training left the finite numbers, or collapsed."""
 
     exit_code = 5
+
+
+class ResourceError(RecxferError):
+    """The machine has less memory than was asked for."""
+
+    exit_code = 6

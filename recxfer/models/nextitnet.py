@@ -4,7 +4,7 @@ Yuan et al., A Simple Convolutional Generative Network for Next Item Recommendat
 section 3; block forms as in the releases of PeterRec (post-norm) and Conure (pre-norm).
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,7 +26,7 @@ KERNEL = 3
 class NextItNetConfig(BackboneConfig):
     """Settings of the `nextitnet` backbone."""
 
-    dilations: tuple[int, ...] = Field(default=(1, 4, 1, 4), min_length=1)
+    dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 4, 1, 4), min_length=1)
     """Dilation of each block's first convolution; the second one's is twice as large."""
 
     norm: Literal["post", "pre"] = "post"

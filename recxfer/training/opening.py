@@ -3,7 +3,7 @@
 Runs of one base that are opened together share its tensors: the second task costs its delta.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recxfer.foundation import tensors
-from recxfer.foundation.errors import CheckpointError
+from recxfer.foundation.errors import CheckpointError, UsageError
 from recxfer.foundation.files import read_json, sha256_of
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.rng import Rng
@@ -76,7 +76,14 @@ def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
     return base, header, sha256_of(checkpoint)
 
 
-def open_run(path: Path, device: torch.device, bases: Bases | None = None) -> Run:
+def open_run(
+    path: Path,
+    device: torch.device,
+    bases: Bases | None = None,
+    *,
+    moved_base: Path | None = None,
+    moved_dataset: Path | None = None,
+) -> Run:
     """Open a finished run, pretrained or transferred, ready to score.
 
     Args:
@@ -84,6 +91,8 @@ def open_run(path: Path, device: torch.device, bases: Bases | None = None) -> Ru
         device: where the model goes.
         bases: where runs that are opened together share the tensors of their bases. Whoever
             shares must not train what is shared.
+        moved_base: where the base lies now, if not where `run.json` says.
+        moved_dataset: where the dataset lies now, likewise.
 
     Raises:
         CheckpointError: it is missing, unfinished or damaged, or its base is not the one it was
@@ -98,7 +107,11 @@ def open_run(path: Path, device: torch.device, bases: Bases | None = None) -> Ru
     if header["kind"] == "backbone":
         model, learner = assemble_pretrained(header), _objective(header)
     else:
-        base = _base_of(path, header, record, device, bases or Bases())
+        if header["kind"] == "delta":
+            base_path = moved_base or resolve_path(path, record["base"], option="--base")
+            base = _base_of(path, header, base_path, device, bases or Bases())
+        else:
+            base = _merged_base(header)
         method_type = METHODS.resolve(header["method"]["name"])
         config = method_type.config_type.model_validate(header["method"]["config"])
         learner = method = method_type(config)
@@ -109,7 +122,7 @@ def open_run(path: Path, device: torch.device, bases: Bases | None = None) -> Ru
         parts = {name: parts.get(name, own[name]) for name in {**own, **parts}}
     load_exactly(model, parts, checkpoint)
     model.to(device).eval()
-    return Run(path, header, record, model, learner, device)
+    return Run(path, header, record, model, learner, device, moved_dataset)
 
 
 def assemble_pretrained(header: Mapping[str, Any]) -> NextItemModel:
@@ -152,30 +165,28 @@ def load_exactly(model: nn.Module, parts: Mapping[str, Tensor], checkpoint: Path
         ) from error
 
 
-def _base_of(
-    path: Path,
-    header: Mapping[str, Any],
-    record: Mapping[str, Any],
-    device: torch.device,
-    bases: Bases,
-) -> Base:
+def _merged_base(header: Mapping[str, Any]) -> Base:
+    """The shape of a base whose weights are all in the run's own checkpoint."""
     rng = Rng(header["seed"])
-    if header["kind"] == "merged":
-        rng.seed_all("unused")
-        pretrained = _objective(header).assemble(build_backbone(header["backbone"]), rng)
-        return Base(pretrained.backbone, pretrained.head, header["objective"]["name"])
-    base_path = resolve_path(path, record["base"])
+    rng.seed_all("unused")
+    pretrained = _objective(header).assemble(build_backbone(header["backbone"]), rng)
+    return Base(pretrained.backbone, pretrained.head, header["objective"]["name"])
+
+
+def _base_of(
+    path: Path, header: Mapping[str, Any], base_path: Path, device: torch.device, bases: Bases
+) -> Base:
     if not base_path.exists():
         raise CheckpointError(
             f"{path} needs its base {base_path}, which is not there",
-            hint="move the base back, or set `base` in run.json to where it lies now",
+            hint="say with --base where it lies now",
         )
-    base, _, sha256 = open_base(base_path, rng)
+    base, _, sha256 = open_base(base_path, Rng(header["seed"]))
     if sha256 != header["parent"]["sha256"]:
         raise CheckpointError(
             f"{base_path} is not the base that {path} was made from: its checkpoint has sha256 "
             f"{sha256[:12]}, the run expects {header['parent']['sha256'][:12]}",
-            hint="restore the base, or run the transfer again",
+            hint="restore the base, say with --base where it lies now, or run the transfer again",
         )
     for module in (base.backbone, base.head):
         if module is not None:
@@ -190,3 +201,17 @@ def _objective(header: Mapping[str, Any]) -> Objective[Any, Any]:
         objective.config_type.model_validate(header["objective"]["config"])
     )
     return built
+
+
+def refuse_unneeded_base(runs: Sequence[Path], base: Path | None) -> None:
+    """Refuse a base that no run has a use for.
+
+    Raises:
+        UsageError: every run is whole.
+    """
+    if base is None:
+        return
+    if all(read_checked_header(checkpoint_of(run))["kind"] != "delta" for run in runs):
+        raise UsageError(
+            f"--base {base}: {runs[0]} is whole and needs no base", hint="leave it out"
+        )

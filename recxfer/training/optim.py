@@ -17,10 +17,10 @@ class OptimConfig(Config):
     epochs: int = Field(default=20, ge=1)
     """Passes over the training rows."""
 
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=1_000_000)
     """Rows of a step on average; steps hold about equally many events."""
 
-    lr: float = Field(default=2e-3, gt=0)
+    lr: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
     """Peak learning rate of Adam."""
 
     weight_decay: float = Field(default=0.0, ge=0)

@@ -106,6 +106,8 @@ class Run:
     model: nn.Module
     learner: Learner
     device: torch.device
+    moved_dataset: Path | None = None
+    """Where the dataset of the task lies now, if not where `run.json` says."""
 
     @property
     def kind(self) -> Literal["pretrain", "transfer"]:
@@ -134,7 +136,9 @@ class Run:
     @cached_property
     def dataset(self) -> Path:
         """The dataset of the task."""
-        return resolve_path(self.path, self.record["dataset"])
+        return self.moved_dataset or resolve_path(
+            self.path, self.record["dataset"], option="--dataset"
+        )
 
     @cached_property
     def target(self) -> Dataset:
@@ -219,12 +223,22 @@ def relative_path(path: Path, run: Path) -> str:
     return os.path.relpath(path.resolve(), run.resolve())
 
 
-def resolve_path(run: Path, relative: str) -> Path:
-    """Where another directory lies that `run.json` names relative to the run."""
+def resolve_path(run: Path, relative: str, *, option: str | None = None) -> Path:
+    """Where another directory lies that `run.json` names relative to the run.
+
+    Args:
+        run: the run directory.
+        relative: as `run.json` has it.
+        option: the flag that says otherwise, for the hint.
+
+    Raises:
+        DataError: it is not there.
+    """
     found = Path(os.path.normpath(run / relative))
-    if not found.exists() and not Path(relative).is_absolute():
+    if not found.exists():
         raise DataError(
             f"{run / RUN_JSON} refers to {found}, which is not there",
-            hint="move it back, or correct the path in run.json",
+            hint=(f"say with {option} where it lies now, " if option else "move it back, ")
+            + "or correct the path in run.json",
         )
     return found

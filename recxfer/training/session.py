@@ -1,28 +1,33 @@
-"""One training from start to end: a place for its state, resume, phases, and a polite Ctrl-C."""
+"""One training from start to end: a place for its state, resume, phases, and a polite end."""
 
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import polars as pl
 import torch
 from torch import nn
 
 from recxfer.data.rows import Rows
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.files import canonical_json, refuse_existing, sha256_of_text
-from recxfer.foundation.names import RESUME, RUN_JSON
+from recxfer.foundation.files import read_json, refuse_existing
+from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
+from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import Learner, Phase
 from recxfer.training.loop import Training, fit
+from recxfer.training.opening import checkpoint_of, read_checked_header
 from recxfer.training.optim import OptimConfig
-from recxfer.training.state import FitState, load_state, save_state
+from recxfer.training.state import FitState, load_state, refuse_other, save_state
 from recxfer.training.validation import Validation
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +59,17 @@ class Session:
         return partial_directory(self.run)
 
     def train(self, *, resume: bool) -> FitState:
-        """Run all phases; on Ctrl-C save, then raise KeyboardInterrupt.
+        """Run all phases; on Ctrl-C or SIGTERM save, then raise KeyboardInterrupt.
 
         Args:
             resume: go on from a saved state if there is one.
         """
-        identity = sha256_of_text(canonical_json(self.depends_on))
         path = self.partial / RESUME
-        saved = load_state(path, identity) if resume and path.exists() else None
+        saved = load_state(path, self.depends_on) if resume and path.exists() else None
         state = saved.state if saved else FitState()
 
         def save(state: FitState, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-            save_state(path, identity, state, model, optimiser)
+            save_state(path, self.depends_on, state, model, optimiser)
 
         with stop_on_interrupt() as stop:
             training = Training(
@@ -93,6 +97,19 @@ class Session:
         return state
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a finished run says of its training."""
+
+    training: dict[str, Any]
+    """`best_epoch` and `validation`, as its header has them."""
+
+    record: dict[str, Any]
+    """Its `run.json`."""
+
+    epochs: int
+
+
 def partial_directory(run: Path) -> Path:
     """Where the state of an unfinished run lies: beside the run."""
     return run.with_name(f"{run.name}.partial")
@@ -101,13 +118,16 @@ def partial_directory(run: Path) -> Path:
 def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[Path]) -> None:
     """Refuse an output that is taken, or an unfinished run that nobody said what to do with.
 
+    A finished run is not taken where `resume` is given: it may be the very one that is asked for.
+
     Args:
         run: the run directory to be written.
         overwrite: whether a run that is there may be replaced.
         resume: whether an unfinished run goes on.
         inputs: what the command reads, and must not lose.
     """
-    refuse_existing(run, overwrite=overwrite, marker=RUN_JSON, inputs=inputs)
+    if overwrite or not (resume and (run / RUN_JSON).exists()):
+        refuse_existing(run, overwrite=overwrite, marker=RUN_JSON, inputs=inputs)
     partial = partial_directory(run)
     if partial.exists():
         refuse_existing(partial, overwrite=True, marker=RESUME)
@@ -120,6 +140,24 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
         shutil.rmtree(partial)
 
 
+def finished_before(
+    run: Path, depends_on: Mapping[str, Any], *, overwrite: bool, resume: bool, reporter: Reporter
+) -> Finished | None:
+    """The run that `--resume` finds finished already; None where there is work to do.
+
+    Raises:
+        CheckpointError: it was made with other settings; it names them.
+    """
+    if overwrite or not resume or not (run / RUN_JSON).exists():
+        return None
+    header = read_checked_header(checkpoint_of(run))
+    refuse_other(run, header, depends_on)
+    history = run / HISTORY
+    epochs = pl.read_parquet(history).height if history.exists() else 0
+    reporter.note(f"{run} was finished already")
+    return Finished(header["training"], read_json(run / RUN_JSON), epochs)
+
+
 def release_output(run: Path) -> None:
     """Remove the state of a run that is finished."""
     shutil.rmtree(partial_directory(run), ignore_errors=True)
@@ -127,24 +165,31 @@ def release_output(run: Path) -> None:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a question: was Ctrl-C pressed? A second Ctrl-C stops at once.
+    """Yield a question: was Ctrl-C pressed, or SIGTERM sent? A second time stops at once.
 
     Outside the main thread signals cannot be caught, and the answer stays no.
+
+    Raises:
+        Terminated: in place of KeyboardInterrupt, where SIGTERM was what came.
     """
-    pressed = False
+    came: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
+        came.append(signum)
+        if len(came) > 1:
             raise KeyboardInterrupt
-        pressed = True
 
     try:
-        before = signal.signal(signal.SIGINT, note)
+        before = {number: signal.signal(number, note) for number in _STOPPING}
     except ValueError:
         yield lambda: False
         return
     try:
-        yield lambda: pressed
+        yield lambda: bool(came)
+    except KeyboardInterrupt as interrupt:
+        if signal.SIGTERM in came:
+            raise Terminated from interrupt
+        raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

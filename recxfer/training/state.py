@@ -1,13 +1,16 @@
 """Where a training is: everything needed to stop and go on as if nothing had happened."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recxfer.foundation import tensors
 from recxfer.foundation.errors import CheckpointError
+from recxfer.training.identity import differing
 
 Record = dict[str, float | int | str]
 """One line of the training history."""
@@ -45,7 +48,7 @@ _SCALARS = ("phase", "epoch", "step", "loss_sum", "best_epoch", "best_value", "h
 
 def save_state(
     path: Path,
-    identity: str,
+    depends_on: Mapping[str, Any],
     state: FitState,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -54,7 +57,7 @@ def save_state(
 
     Args:
         path: the resume file.
-        identity: hash of everything the run depends on; a resume must match it.
+        depends_on: everything the run depends on; a resume must match it.
         state: the position.
         model: as it is now.
         optimiser: as it is now.
@@ -63,7 +66,9 @@ def save_state(
     parts |= {f"best.{n}": t for n, t in state.best.items()}
     for index, values in optimiser.state_dict()["state"].items():
         parts |= {f"optimiser.{index}.{key}": value for key, value in values.items()}
-    tensors.save(path, parts, {"identity": identity, **{n: getattr(state, n) for n in _SCALARS}})
+    tensors.save(
+        path, parts, {"depends_on": depends_on, **{n: getattr(state, n) for n in _SCALARS}}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +85,14 @@ class SavedState:
         optimiser.load_state_dict({"state": self.optimiser, "param_groups": groups})
 
 
-def load_state(path: Path, identity: str) -> SavedState:
+def load_state(path: Path, depends_on: Mapping[str, Any]) -> SavedState:
     """Read a resume file.
 
     Raises:
-        CheckpointError: it belongs to a run with other settings, data or base.
+        CheckpointError: it belongs to a run with other settings, data or base; it names them.
     """
     parts, header = tensors.load(path)
-    if header["identity"] != identity:
-        raise CheckpointError(
-            f"{path} belongs to a run with other settings, data or base",
-            hint="repeat the settings of the interrupted command, or start anew with --overwrite",
-        )
+    refuse_other(path, header.get("depends_on", {}), depends_on)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
     for name, value in parts.items():
         group, _, rest = name.partition(".")
@@ -102,3 +103,17 @@ def load_state(path: Path, identity: str) -> SavedState:
         optimiser.setdefault(int(index), {})[key] = value
     state = FitState(**{name: header[name] for name in _SCALARS}, best=groups["best"])
     return SavedState(state, groups["model"], optimiser)
+
+
+def refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run of other settings.
+
+    Raises:
+        CheckpointError: naming each setting that differs.
+    """
+    names = differing(before, now)
+    if names:
+        raise CheckpointError(
+            f"{path} belongs to a run with other settings, data or base: {'; '.join(names)}",
+            hint="repeat the settings of the earlier command, or start anew with --overwrite",
+        )

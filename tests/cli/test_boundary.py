@@ -3,13 +3,16 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -131,6 +134,49 @@ def test_what_a_file_system_says_of_a_path_is_no_bug():
     assert nameless.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("log.csv/made", "a file is where a folder is needed"),
+        ("log.csv/below/made", "a file is where a folder is needed"),
+        ("/proc/made", "nothing can be made there"),
+    ],
+)
+def test_an_output_that_can_lie_nowhere_is_no_bug(tmp_path, place, reason):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,time\n" + "".join(f"u{n},i,{n}\n" for n in range(9)))
+    result = CliRunner().invoke(recxfer.app, ["prepare", str(log), str(tmp_path / place)])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def _allocate_too_much(reporter):
+    torch.empty(1 << 50)
+
+
+def _overflow(reporter):
+    torch.empty(1 << 62, 1 << 10)
+
+
+@pytest.mark.parametrize(
+    "work", [_allocate_too_much, _overflow, failing(MemoryError())], ids=["cpu", "size", "python"]
+)
+def test_too_little_memory_is_no_bug(work):
+    result = invoke(work)
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert result.stderr.startswith("error: out of memory: ")
+    assert "hint: lower the sizes in --set" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_more_threads_than_can_run_are_refused(tmp_path):
+    arguments = ["prepare", "synthetic", str(tmp_path / "toy"), "--threads", "100000"]
+    result = CliRunner().invoke(recxfer.app, arguments)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "Invalid value for '--threads'" in result.stderr
+
+
 def test_ctrl_c_is_130_and_says_how_to_go_on():
     result = invoke(failing(KeyboardInterrupt()), resumable=True)
     assert result.exit_code == 130
@@ -159,20 +205,29 @@ def test_the_parser_follows_the_same_rules(arguments, message, hint):
     assert (told["hint"], told["exit_code"]) == (hint, 2)
 
 
-def test_stdout_is_the_path_and_stderr_the_talk():
+@pytest.fixture
+def drawn(monkeypatch):
+    """The tables that were drawn: command, result and stream of each."""
+    calls = []
+    monkeypatch.setattr("recxfer.cli.execution._draw", lambda *call: calls.append(call))
+    return calls
+
+
+def test_stdout_is_the_path_and_stderr_the_talk(drawn):
     result = invoke(making)
     assert result.exit_code == 0
     assert result.stdout == "runs/made\n"
     assert result.stderr == "almost there\nwarning: three rows are few\n"
 
 
-def test_quiet_leaves_the_path_alone():
+def test_quiet_leaves_the_path_alone(drawn):
     for form in ("--quiet", "-q"):
         result = invoke(making, form)
         assert (result.stdout, result.stderr) == ("runs/made\n", "")
+    assert drawn == []
 
 
-def test_json_is_one_object_and_holds_the_warnings():
+def test_json_is_one_object_and_holds_the_warnings(drawn):
     result = invoke(making, "--json")
     assert result.stderr == ""
     assert result.stdout.count("\n") == 1
@@ -186,14 +241,19 @@ def test_json_is_one_object_and_holds_the_warnings():
         "warnings": ["three rows are few"],
         "rows": 3,
     }
+    assert drawn == []
 
 
-def test_a_terminal_sees_a_table_and_the_path(monkeypatch, capsys):
-    shown = []
+def test_a_terminal_sees_a_table_and_the_path(drawn, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr("recxfer.cli.execution._draw", lambda *made: shown.append(made))
     execute("do", making, as_json=False, quiet=True)
-    assert shown == [("do", Made())]
+    assert drawn == [("do", Made(), sys.stdout)]
+    assert capsys.readouterr().out == "runs/made\n"
+
+
+def test_without_a_terminal_the_table_is_on_stderr(drawn, capsys):
+    execute("do", making, as_json=False, quiet=False)
+    assert drawn == [("do", Made(), sys.stderr)]
     assert capsys.readouterr().out == "runs/made\n"
 
 
@@ -231,6 +291,23 @@ def test_a_reader_that_leaves_is_no_error():
     os.close(write)
     _, stderr = process.communicate()
     assert (process.returncode, stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_command_leaves_nothing_behind(tmp_path, number, code):
+    """The temporary folder beside the output is there from the start, and goes."""
+    process = start(
+        "prepare", "synthetic", str(tmp_path / "toy"), "--set", "users=300000", "--json",
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert json.loads(stderr)["exit_code"] == code
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("no_color", [True, False])

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from recxfer.commands import prepare, pretrain, transfer
+from recxfer.commands import evaluate, export, prepare, pretrain, transfer
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
@@ -57,8 +57,57 @@ def test_a_delta_refuses_another_parent(copied, bases):
 
 def test_a_delta_says_which_base_is_missing(copied):
     shutil.rmtree(copied / "base")
-    with pytest.raises((CheckpointError, DataError), match="base"):
+    with pytest.raises(DataError, match="base") as caught:
         open_run(copied / "delta", CPU)
+    assert "--base" in caught.value.hint
+
+
+@pytest.fixture
+def moved(copied):
+    """The same after both the base and the dataset went elsewhere."""
+    (copied / "base").rename(copied / "base2")
+    (copied / "films").rename(copied / "films2")
+    return copied
+
+
+@pytest.mark.parametrize("what", ["users", "recommendations", "model"])
+def test_export_is_told_where_things_went(moved, what):
+    def write(**options):
+        out = moved / f"{what}.safetensors"
+        config = export.resolve(
+            moved / "delta", out, what=what, format=export.FORMATS[what][0],
+            settings=Settings.read(), **options,
+        )  # fmt: skip
+        return export.run(config, SilentReporter())
+
+    data = {} if what == "model" else {"dataset": moved / "films2"}
+    assert write(base=moved / "base2", **data).path.exists()
+    (moved / f"{what}.safetensors").unlink()
+    with pytest.raises(DataError, match="base") as caught:
+        write(**data)
+    assert "--base" in caught.value.hint
+    if data:
+        with pytest.raises(DataError, match="films") as caught:
+            write(base=moved / "base2")
+        assert "--dataset" in caught.value.hint
+    else:
+        with pytest.raises(UsageError, match="without data"):
+            write(dataset=moved / "films2")
+
+
+def test_evaluate_is_told_where_things_went(moved, bases):
+    def measure(*runs, **options):
+        config = evaluate.resolve(list(runs), settings=Settings.read(), **options)
+        return evaluate.run(config, SilentReporter())
+
+    result = measure(moved / "delta", base=moved / "base2", dataset=moved / "films2")
+    assert result.runs[0].cases > 0
+    with pytest.raises(CheckpointError, match="is not the base that"):
+        measure(moved / "delta", base=bases["nextitnet", "next-item"], dataset=moved / "films2")
+    with pytest.raises(CheckpointError, match="is not a finished run"):
+        measure(moved / "delta", base=moved / "films2", dataset=moved / "films2")
+    with pytest.raises(UsageError, match="needs no base"):
+        measure(moved / "base2", base=moved / "base2", dataset=moved / "films2")
 
 
 def test_a_re_indexed_dataset_is_refused(copied, world):

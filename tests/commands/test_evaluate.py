@@ -151,19 +151,18 @@ def test_a_run_that_cannot_be_written_to_is_still_measured(runs, tmp_path, monke
     assert list(path.glob("cases-*")) == []
 
 
-def test_runs_are_compared_in_pairs(runs):
-    result = measure(runs / "popular", runs / "base", runs / "popular")
-    shown = result.as_json()
-    assert [run["run"] for run in shown["runs"]] == [
-        str(runs / name) for name in ("popular", "base", "popular")
-    ]
+def test_runs_are_compared_in_pairs(runs, tmp_path):
+    twin = fresh(runs, tmp_path, "popular")
+    paths = (runs / "popular", runs / "base", twin)
+    shown = measure(*paths).as_json()
+    assert [run["run"] for run in shown["runs"]] == [str(path) for path in paths]
     assert set(shown["differences"][0]) == {
         "run", "against", "metric", "value", "low", "high", "p", "p_holm",
     }  # fmt: skip
     by_run = {}
     for difference in shown["differences"]:
         by_run.setdefault(difference["run"], {})[difference["metric"]] = difference
-    again, better = by_run[str(runs / "popular")], by_run[str(runs / "base")]
+    again, better = by_run[str(twin)], by_run[str(runs / "base")]
     assert again["HR@10"]["value"] == 0
     assert again["HR@10"]["p"] == 1
     # The next film is the successor of the last one: popularity knows nothing of that.
@@ -173,6 +172,24 @@ def test_runs_are_compared_in_pairs(runs):
         shown["runs"][1]["metrics"]["HR@5"]["value"] - shown["runs"][0]["metrics"]["HR@5"]["value"]
     )
     assert "coverage@5" not in better
+
+
+def test_the_same_run_twice_is_a_usage_error(runs):
+    with pytest.raises(UsageError, match="is given twice"):
+        measure(runs / "base", runs / "popular", runs / "." / "popular" / ".." / "base")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"at": "5"}, "--at"),
+        ({"candidates": "9"}, "--candidates"),
+        ({"keep_seen": True, "at": "10"}, "--at, --keep-seen"),
+    ],
+)
+def test_flags_for_items_are_refused_for_profiles(runs, options, named):
+    with pytest.raises(UsageError, match=f"^{named}: .* no items are ranked"):
+        measure(runs / "probe", **options)
 
 
 def test_runs_of_different_cases_cannot_be_compared(runs):
@@ -316,3 +333,16 @@ def test_json_is_one_object_with_the_promised_keys(runs):
     assert {"run", "method", "task", "dataset", "cases", "metrics"} <= set(shown["runs"][0])
     assert set(shown["runs"][0]["metrics"]["HR@10"]) == {"value", "low", "high"}
     assert {"run", "slice", "cases", "metrics"} == set(shown["slices"][0])
+
+
+def test_outside_a_terminal_the_figures_are_plain_text_on_stderr(runs):
+    arguments = ["evaluate", str(runs / "popular"), str(runs / "base")]
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, done.stdout) == (0, f"{runs / 'popular'}\n")
+    value = measure(runs / "base").runs[0].metrics["NDCG@10"].value
+    assert "NDCG@10" in done.stderr
+    assert f"{value:.4f}" in done.stderr
+    assert str(runs / "base") in done.stderr  # long paths are not folded
+    assert "\x1b" not in done.stderr
+    assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
+    assert CliRunner().invoke(app, [*arguments, "--json"]).stderr == ""

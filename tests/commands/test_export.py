@@ -152,6 +152,11 @@ def test_profiles_are_recommended_as_class_and_probability(taste, films, tmp_pat
         assert frame["probability"][user] == pytest.approx(float(share_C.max()), abs=1e-5)
 
 
+def test_profiles_have_no_lists(taste, tmp_path):
+    with pytest.raises(UsageError, match="each person gets one class"):
+        write(taste, tmp_path / "c.parquet", what="recommendations", top=3)
+
+
 def test_classes_are_no_items(taste, tmp_path):
     with pytest.raises(UsageError, match="classes, not items"):
         write(taste, tmp_path / "items.parquet", what="items")
@@ -216,6 +221,7 @@ def test_the_format_follows_flag_then_suffix_then_habit(tmp_path, out, options, 
         ("model.parquet", {"what": "model"}, "there are safetensors"),
         ("x", {"format": "onnx"}, "cannot be written as 'onnx'"),
         ("x", {"what": "user"}, "--what user: there are users"),
+        ("x", {"top": 3}, "--top is for recommendations, not for users"),
     ],
 )
 def test_a_format_that_does_not_go_with_it_is_a_usage_error(tmp_path, out, options, message):

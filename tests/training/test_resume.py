@@ -78,7 +78,8 @@ def _command(films, run, *more):
 
 
 @pytest.mark.parametrize(
-    ("kill", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+    ("kill", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
 )
 def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
     run = tmp_path / "run"
@@ -92,7 +93,7 @@ def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
     if process.returncode == 0:
         pytest.skip("the run was over before the signal came")
     assert process.returncode == code
-    if kill == signal.SIGINT:
+    if kill != signal.SIGKILL:
         assert "--resume" in errors
     assert not run.exists()
     done = subprocess.run(_command(films, run, "--resume"), capture_output=True, text=True)
@@ -129,9 +130,67 @@ def test_a_resume_with_other_settings_is_refused(films, tmp_path, monkeypatch):
         patch.setattr(session, "stop_on_interrupt", _answering(StopAfter(5)))
         with pytest.raises(KeyboardInterrupt):
             pretrain.run(configure(films, run), SilentReporter())
-    with pytest.raises(CheckpointError, match="other settings"):
+    with pytest.raises(CheckpointError, match=r"other settings.*: seed was 0, now 5$"):
         pretrain.run(configure(films, run, resume=True, seed=5), SilentReporter())
     assert (session.partial_directory(run) / RESUME).exists()
+
+
+class Notes(SilentReporter):
+    """Keeps the notes."""
+
+    def note(self, message):
+        self.warnings.append(message)
+
+
+def test_a_finished_run_is_not_made_again(films, whole):
+    before = (whole / CHECKPOINT).stat().st_mtime_ns
+    notes = Notes()
+    result = pretrain.run(configure(films, whole, resume=True), notes)
+    assert (result.path, result.epochs) == (whole, 4)
+    assert result.validation["NDCG@10"] > 0
+    assert notes.warnings == [f"{whole} was finished already"]
+    assert (whole / CHECKPOINT).stat().st_mtime_ns == before
+
+
+def test_a_finished_run_of_other_settings_is_kept_and_they_are_named(films, whole, bases):
+    with pytest.raises(CheckpointError) as caught:
+        pretrain.run(
+            configure(films, whole, resume=True, seed=5, settings=["num_heads=4", "clip=2"]),
+            SilentReporter(),
+        )
+    told = caught.value.message
+    assert told.endswith(
+        "backbone.num_heads was 2, now 4; seed was 0, now 5; optim.clip was 1.0, now 2.0"
+    )
+    with pytest.raises(CheckpointError, match=r"backbone\.name was sasrec, now nextitnet$"):
+        config = pretrain.resolve(
+            films, whole, resume=True, backbone="nextitnet", epochs=4, lr=0.01,
+            settings=Settings.read(None, SETTINGS),
+        )  # fmt: skip
+        pretrain.run(config, SilentReporter())
+    with pytest.raises(UsageError, match="exists already"):
+        pretrain.run(configure(films, whole), SilentReporter())
+
+
+@pytest.mark.parametrize("method", ["probe", "popular", "finetune"])
+def test_a_finished_transfer_is_not_made_again(bases, films, tmp_path, method):
+    def adapt(base, **options):
+        config = transfer.resolve(
+            base,
+            films,
+            tmp_path / "run",
+            settings=Settings.read(),
+            method=method,
+            task="next-item" if method == "popular" else "profile:taste",
+            epochs=1,
+            **options,
+        )
+        return transfer.run(config, SilentReporter())
+
+    made = adapt(bases["sasrec", "next-item"])
+    assert adapt(bases["sasrec", "next-item"], resume=True) == made
+    with pytest.raises(CheckpointError, match=r": .*base"):
+        adapt(bases["nextitnet", "next-item"], resume=True)
 
 
 def test_a_diverging_run_says_so_and_writes_nothing(films, tmp_path):
