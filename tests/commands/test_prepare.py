@@ -414,6 +414,17 @@ def test_links_join_equal_ids_and_inherit_parts(tmp_path, other):
     assert (index >= 0).sum() == 29
 
 
+def test_a_dataset_is_not_linked_to_itself_or_to_a_stranger(log, tmp_path, other):
+    prepare(log, tmp_path / "toy")
+    toy = Dataset(tmp_path / "other" / ".." / "toy")
+    with pytest.raises(UsageError, match="two datasets that are linked") as caught:
+        toy.link_to(Dataset(tmp_path / "toy"))
+    assert caught.value.hint.endswith(f"recxfer prepare SOURCE TARGET --link {tmp_path / 'toy'}")
+    with pytest.raises(UsageError, match="toy is not linked to") as caught:
+        toy.link_to(Dataset(other))
+    assert ".." not in caught.value.message + caught.value.hint
+
+
 def test_a_link_without_shared_people_is_an_error(log, tmp_path, other):
     with pytest.raises(DataError, match="no user id occurs both"):
         prepare(log, tmp_path / "toy", links=(other,))
