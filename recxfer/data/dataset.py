@@ -1,5 +1,6 @@
 """A prepared dataset, opened: flat arrays in user order, labels, ids and links."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -140,7 +141,7 @@ class Dataset:
         """For each user of this dataset, the same person's index in `other`, or -1 (int64).
 
         Raises:
-            UsageError: the two are not linked.
+            UsageError: the two are not linked, or are one.
             DataError: `other` was prepared again since the link was made.
         """
         link = self._find_link(other)
@@ -150,17 +151,25 @@ class Dataset:
         return other_U
 
     def _find_link(self, other: "Dataset") -> Link:
+        here, there = (os.path.normpath(dataset.path) for dataset in (self, other))
+        if self.info.fingerprint == other.info.fingerprint:
+            raise UsageError(
+                f"{here} is the base's own dataset, and the target, too; "
+                "cross-domain needs two datasets that are linked",
+                hint="name another one as the target, made with: "
+                f"recxfer prepare SOURCE TARGET --link {there}",
+            )
         for link in self.info.links:
             if link.name == other.info.name:
                 if link.fingerprint != other.info.fingerprint:
                     raise DataError(
-                        f"{other.path} has changed since {self.path} was linked to it",
-                        hint=f"prepare {self.path} again with --link {other.path}",
+                        f"{there} has changed since {here} was linked to it",
+                        hint=f"prepare {here} again with --link {there}",
                     )
                 return link
         raise UsageError(
-            f"{self.path} is not linked to {other.path}",
-            hint=f"prepare it with: recxfer prepare SOURCE {self.path} --link {other.path}",
+            f"{here} is not linked to {there}",
+            hint=f"prepare it with: recxfer prepare SOURCE {here} --link {there}",
         )
 
 

@@ -1,12 +1,40 @@
 """Raw ids: as text whatever their type, and in an order that does not depend on the rows."""
 
+from typing import Final
+
 import polars as pl
 
 from recxfer.foundation.errors import DataError
 
+_NO_ID: Final = ("nan", "NaN", "None", "NULL", "null")
+"""What pandas, Python and databases write for an id that is missing."""
+
+_SAMPLE_ROWS: Final = 1000
+
+
+def written_id(name: str, frame: pl.LazyFrame, *, words: bool) -> pl.Expr:
+    """An id column of a text file as the id was before it was written.
+
+    Where every id is a whole number with `.0`, they lose it: so are integers beside nulls written.
+
+    Args:
+        name: a column of text.
+        frame: the table it is in.
+        words: whether nan, NaN, None, NULL and null stand for no id; the empty text always does.
+    """
+    text = pl.col(name).str.strip_chars()
+    id = pl.when(~text.is_in(["", *_NO_ID] if words else [""])).then(text).alias(name)
+    whole = id.str.contains(r"^-?(0|[1-9]\d*)\.0$")
+    # Few columns get past their first rows: the others cost no pass over the file.
+    for rows in (frame.head(_SAMPLE_ROWS), frame):
+        found = rows.select((whole.all() & whole.any()).alias("all"))
+        if not found.collect(engine="streaming").item():
+            return id
+    return id.str.strip_suffix(".0")
+
 
 def id_text(name: str, schema: pl.Schema) -> pl.Expr:
-    """An id column as text; null where it is empty.
+    """An id column as text without blanks around it; null where nothing is left.
 
     Whole numbers held as floats lose their `.0`: that is how pandas stores integers beside nulls.
 
@@ -26,7 +54,7 @@ def id_text(name: str, schema: pl.Schema) -> pl.Expr:
             .otherwise(column.cast(pl.String))
             .alias(name)
         )
-    text = column.cast(pl.String)
+    text = column.cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text).alias(name)
 
 

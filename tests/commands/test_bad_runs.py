@@ -192,7 +192,7 @@ def test_an_unknown_task_is_refused_before_anything_is_read(tmp_path, task):
 
 
 def test_cross_domain_needs_a_link(base, films, tmp_path):
-    with pytest.raises(UsageError, match="not linked"):
+    with pytest.raises(UsageError, match="needs two datasets that are linked"):
         adapt(base, films, tmp_path / "out", task="cross-domain")
 
 

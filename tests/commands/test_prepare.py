@@ -187,6 +187,40 @@ def test_every_dropped_row_is_counted_once(tmp_path):
     assert table(tmp_path / "toy", "interactions")["weight"].to_list()[0] == 5
 
 
+@pytest.mark.parametrize("word", ["", " ", "nan", "NaN", "None", "NULL", "null", " null "])
+def test_words_for_nothing_are_no_ids(tmp_path, word):
+    log = write(
+        tmp_path / "log.csv", f"user,item,time\n{word},x,1\na,{word},2\n a,x ,3\na ,y,3\nb,nAn,4\n"
+    )
+    result = prepare(log, tmp_path / "toy")
+    assert result.as_json()["dropped"] == {"no user id": 1, "no item id": 1}
+    assert table(tmp_path / "toy", "users")["user_id"].to_list() == ["a", "b"]
+    assert sorted(table(tmp_path / "toy", "items")["item_id"]) == ["nAn", "x", "y"]
+
+
+def test_integers_that_were_written_as_floats_are_the_same_ids_everywhere(tmp_path):
+    frame = pl.DataFrame({"user": [0.0, None, 12.0, 12.0], "item": ["1.0", "2.0", "1.5", "7"]})
+    frame.write_csv(tmp_path / "log.csv")
+    frame.write_parquet(tmp_path / "log.parquet")
+    frame.write_ndjson(tmp_path / "log.jsonl")
+    items = write(tmp_path / "items.csv", "item,title\n1.5,An x\n")
+    users = write(tmp_path / "users.csv", "user,age\n0.0,30\n,0\n12.0,40\n")
+    for ending in ("csv", "parquet", "jsonl"):
+        output = tmp_path / ending
+        prepare(tmp_path / f"log.{ending}", output, items=items, users=users)
+        assert table(output, "users").select("user_id", "age").rows() == [("0", "30"), ("12", "40")]
+        assert sorted(table(output, "items")["item_id"]) == ["1.0", "1.5", "7"]
+
+
+def test_a_null_in_quotes_is_an_id_in_json(tmp_path):
+    log = write(
+        tmp_path / "log.jsonl",
+        '{"user": "null", "item": "x"}\n{"user": null, "item": "x"}\n{"user": "b", "item": "y"}\n',
+    )
+    assert prepare(log, tmp_path / "toy").as_json()["dropped"] == {"no user id": 1}
+    assert table(tmp_path / "toy", "users")["user_id"].to_list() == ["b", "null"]
+
+
 def test_other_event_types_at_one_time_are_no_duplicates(tmp_path):
     log = write(tmp_path / "log.csv", "user,item,time,action\na,x,1,view\na,x,1,buy\nb,y,1,buy\n")
     assert prepare(log, tmp_path / "toy").as_json()["dropped"] == {}
@@ -378,6 +412,17 @@ def test_links_join_equal_ids_and_inherit_parts(tmp_path, other):
             assert toy.user_ids[user] == Dataset(other).user_ids[there]
             assert toy.user_split_U[user] == Dataset(other).user_split_U[there]
     assert (index >= 0).sum() == 29
+
+
+def test_a_dataset_is_not_linked_to_itself_or_to_a_stranger(log, tmp_path, other):
+    prepare(log, tmp_path / "toy")
+    toy = Dataset(tmp_path / "other" / ".." / "toy")
+    with pytest.raises(UsageError, match="two datasets that are linked") as caught:
+        toy.link_to(Dataset(tmp_path / "toy"))
+    assert caught.value.hint.endswith(f"recxfer prepare SOURCE TARGET --link {tmp_path / 'toy'}")
+    with pytest.raises(UsageError, match="toy is not linked to") as caught:
+        toy.link_to(Dataset(other))
+    assert ".." not in caught.value.message + caught.value.hint
 
 
 def test_a_link_without_shared_people_is_an_error(log, tmp_path, other):

@@ -88,6 +88,24 @@ def test_columns_that_may_be_the_time():
     assert time_candidates(schema) == ["seen", "Played-Date"]
 
 
+@pytest.mark.parametrize(
+    "text", ["user=kunde,item=kunde", "user=1,item=2,time=1", "text=a,image=a"]
+)
+def test_one_column_for_two_roles_is_refused(text):
+    with pytest.raises(UsageError, match="two roles"):
+        parse_columns(text)
+
+
+def test_columns_of_different_tables_may_have_one_name():
+    parse_columns("item=title,text=title,time=,weight=")
+
+
+def test_a_told_column_gets_no_other_role():
+    assert find(["item_id", "iid"], {"user": "item_id"}) == {"user_id": "item_id", "item_id": "iid"}
+    with pytest.raises(DataError, match="looks like the item"):
+        find(["asin", "rating"], {"user": "asin"})
+
+
 def test_positions_tell_that_there_is_no_header():
     assert by_position(parse_columns("user=1,item=2,time=4"))
     assert not by_position(parse_columns("user=1,item=asin"))

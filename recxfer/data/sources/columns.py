@@ -73,7 +73,8 @@ def parse_columns(text: str | None) -> dict[str, str]:
     """`user=uid,item=asin` as a mapping; an empty name (`weight=`) leaves a role out.
 
     Raises:
-        UsageError: a part is no `key=name`, or a key is unknown or given twice.
+        UsageError: a part is no `key=name`, a key is unknown or given twice, or a column of the log
+            or of the item table has two roles.
     """
     columns: dict[str, str] = {}
     for part in filter(None, (text or "").split(",")):
@@ -86,7 +87,21 @@ def parse_columns(text: str | None) -> dict[str, str]:
         if key in columns:
             raise UsageError(f"--columns names {key} twice: {columns[key]!r} and {name!r}")
         columns[key] = name
+    for roles in (EVENT_ROLES, ITEM_ROLES):
+        _refuse_two_roles({role.key: columns[role.key] for role in roles if role.key in columns})
     return columns
+
+
+def _refuse_two_roles(columns: Mapping[str, str]) -> None:
+    keys: dict[str, str] = {}
+    for key, name in columns.items():
+        if name in keys:
+            raise UsageError(
+                f"--columns gives {name!r} two roles, {keys[name]} and {key}",
+                hint=f"name another column: {key}=NAME",
+            )
+        if name:
+            keys[name] = key
 
 
 def by_position(columns: Mapping[str, str]) -> bool:
@@ -105,7 +120,7 @@ def find_columns(
     """Raw names by canonical name, for the roles that the table has.
 
     A column that already has the canonical name wins, then the first group of usual names that
-    occurs. The roles that `told` names are taken literally.
+    occurs. The roles that `told` names are taken literally, and their columns get no other role.
 
     Args:
         names: the columns of the table.
@@ -118,8 +133,10 @@ def find_columns(
         DataError: a column that was told or is required is missing, or two could be meant.
     """
     found = {}
+    taken = {told[role.key] for role in roles if role.key in told}
+    free = [name for name in names if name not in taken]
     for role in roles:
-        name = told[role.key] if role.key in told else _usual(role, names, source)
+        name = told[role.key] if role.key in told else _usual(role, free, source)
         if name and name not in names:
             raise DataError(
                 f"{source} has no column {name!r}; there are {', '.join(names)}",

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import polars as pl
 from polars import selectors as cs
 
-from recxfer.data.ids import id_text
+from recxfer.data.ids import id_text, written_id
 from recxfer.data.schema import SourceFile
 from recxfer.data.sources import SOURCES
 from recxfer.data.sources.atomic import companion, scan_atomic
@@ -88,6 +88,13 @@ class _Files:
                     )
         return self._scan(self.paths, header=header)
 
+    def id(self, name: str, frame: pl.LazyFrame) -> pl.Expr:
+        """An id column of these files, which are `frame`, as `id_text` takes it."""
+        if frame.collect_schema()[name] != pl.String or self.format == "parquet":
+            return pl.col(name)
+        # JSON has a null of its own: there, these words are ids.
+        return written_id(name, frame, words=self.format != "json lines")
+
     def _scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
         with stream_errors(str(paths[0])):
             if self.format == "parquet":
@@ -125,7 +132,8 @@ def read_path(path: str, columns: Mapping[str, str]) -> RawSource:
         names = frame.collect_schema().names()
         found = find_columns(names, EVENT_ROLES, (USER_ROLE, ITEM_ROLE), columns, files.name)
         numbers = {name: pl.col(name).cast(pl.Float64) for name in _numbers(frame)}
-    canonical = {role: pl.col(name) for role, name in found.items()}
+        ids = {role: files.id(found[role], frame) for role in (USER_ID, ITEM_ID)}
+    canonical = {role: pl.col(name) for role, name in found.items()} | ids
     source = RawSource(
         name=Path(path).name,
         # Raw columns stay beside the canonical ones, as numbers where they look so: for --where.
@@ -181,25 +189,29 @@ def with_side_tables(
 
 def _users(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame:
     """`user_id` and all other columns."""
-    frame = _find(str(path)).scan()
+    files = _find(str(path))
+    frame = files.scan()
     with stream_errors(str(path)):
         names = frame.collect_schema().names()
-        key = _key(frame, USER_ROLE, columns, log, str(path))
+        key = _key(files, frame, USER_ROLE, columns, log)
+        id = files.id(key, frame)
     others = [name for name in names if name not in {key, USER_ID}]
-    return frame.select(pl.col(key).alias(USER_ID), *others)
+    return frame.select(id.alias(USER_ID), *others)
 
 
 def _items(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame | None:
     """`item_id` with `text`, `image` or both; None where the table has neither."""
-    frame = _find(str(path)).scan()
+    files = _find(str(path))
+    frame = files.scan()
     with stream_errors(str(path)):
         names = frame.collect_schema().names()
-        key = _key(frame, ITEM_ROLE, columns, log, str(path))
+        key = _key(files, frame, ITEM_ROLE, columns, log)
+        id = files.id(key, frame)
     found = find_columns(names, ITEM_ROLES, (), columns, str(path))
     if not found:
         return None
-    found[ITEM_ID] = key
-    frame = frame.select(pl.col(name).alias(canonical) for canonical, name in found.items())
+    described = (pl.col(name).alias(canonical) for canonical, name in found.items())
+    frame = frame.select(id.alias(ITEM_ID), *described)
     if IMAGE in found:
         # A path in the table is relative to the table, as in a web page.
         folder = str(path.parent.resolve())
@@ -217,7 +229,7 @@ def _record(path: Path) -> SourceFile:
 
 
 def _key(
-    frame: pl.LazyFrame, role: Role, columns: Mapping[str, str], log: RawSource, source: str
+    files: _Files, frame: pl.LazyFrame, role: Role, columns: Mapping[str, str], log: RawSource
 ) -> str:
     """The id column of a side table, which may have another name than in the log.
 
@@ -234,11 +246,13 @@ def _key(
     usual = usual_columns(role, names)
     if len(usual) == 1:
         return usual[0]
-    key = _column_of_ids(frame.select(usual or names), role.column, log.interactions)
+    head = frame.select(usual or names).drop(cs.nested() | cs.binary()).head(_KEY_ROWS)
+    ids = head.select(files.id(name, head) for name in head.collect_schema())
+    key = _column_of_ids(ids, role.column, log.interactions)
     if key is None:
         found = "several columns that look" if usual else "no column that looks"
         raise DataError(
-            f"{source} has {found} like the {role.key}: {', '.join(usual or names)}; "
+            f"{files.name} has {found} like the {role.key}: {', '.join(usual or names)}; "
             f"none of them holds the ids of {log.name}",
             hint=f"rename the column of its ids to {role.column}",
         )
@@ -246,11 +260,10 @@ def _key(
 
 
 def _column_of_ids(table: pl.LazyFrame, id: str, log: pl.LazyFrame) -> str | None:
-    """The first column whose values, by its first rows, are ids of the log for the greater part.
+    """The first column whose values are ids of the log for at least half.
 
     A column that repeats its values describes, whatever they are: ages may look like ids.
     """
-    table = table.drop(cs.nested() | cs.binary()).head(_KEY_ROWS)
     schema = table.collect_schema()
     if not schema:
         return None
