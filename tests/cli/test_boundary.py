@@ -303,6 +303,7 @@ def test_a_stopped_command_leaves_nothing_behind(tmp_path, number, code):
     deadline = time.monotonic() + 60
     while not any(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
+    time.sleep(0.3)  # the work has begun, and goes on for seconds
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
