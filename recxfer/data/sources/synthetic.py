@@ -42,13 +42,13 @@ SOURCE_START, TARGET_START = 1_600_000_000, 1_700_000_000
 class SyntheticConfig(Config):
     """Settings of the `synthetic` source."""
 
-    users: int = Field(default=2000, ge=10)
+    users: int = Field(default=2000, ge=10, le=50_000_000)
     """People in the source domain."""
 
-    items: int = Field(default=500, ge=20)
+    items: int = Field(default=500, ge=20, le=1_000_000)
     """Items of each domain."""
 
-    events_per_user: float = Field(default=30.0, ge=3)
+    events_per_user: float = Field(default=30.0, ge=3, le=10_000)
     """Mean events of a person in the source."""
 
     domain: Literal["source", "target"] = "source"
