@@ -21,7 +21,8 @@ fi
 run pretrain "$out/data" "$out/base" --backbone nextitnet --epochs 12
 for method in peterrec finetune; do
   run transfer "$out/base" "$out/data" "$out/$method" \
-    --method "$method" --task profile:age --set max_length=1000
+    --method "$method" --task profile:age --set max_length=1000 \
+    --epochs 60 --lr 0.003 --set patience=15
 done
 run evaluate "$out/base" --at 10
 run evaluate "$out/peterrec" "$out/finetune" --report "$out/compared.html"
