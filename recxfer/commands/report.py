@@ -10,7 +10,9 @@ from recxfer.foundation.files import replaced_file
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0 2rem; display: block; overflow-x: auto; }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+th, td {
+  padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap;
+}
 th:first-child, td:first-child { text-align: left; }
 small { color: #666; }
 """

@@ -129,14 +129,13 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
     if overwrite or not (resume and (run / RUN_JSON).exists()):
         refuse_existing(run, overwrite=overwrite, marker=RUN_JSON, inputs=inputs)
     partial = partial_directory(run)
-    if partial.exists():
-        refuse_existing(partial, overwrite=True, marker=RESUME)
     if partial.exists() and not resume:
         if not overwrite:
             raise UsageError(
                 f"{partial} holds an unfinished run",
                 hint="go on with --resume, or start anew with --overwrite",
             )
+        refuse_existing(partial, overwrite=True, marker=RESUME)
         shutil.rmtree(partial)
 
 
