@@ -29,6 +29,7 @@ from recxfer.methods.contract import Base, Method, Phase, facts
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
+from recxfer.models.user_model import UserModel
 from recxfer.training import runs
 from recxfer.training.loop import cache_vectors
 from recxfer.training.opening import open_base
@@ -95,7 +96,8 @@ class TransferResult:
     """That any phase trained, head included."""
 
     trained_share: float
-    """Trained over all parameters of the base's backbone, item table and head left out of both."""
+    """Trained over all parameters of the base's backbone, item table, task tokens and head
+    left out of both."""
 
     counted: str
     """What `trained_share` counts, in words."""
@@ -297,7 +299,8 @@ def _result(
         parameters=sum(p.numel() for p in model.parameters()),
         trained_parameters=sum(p.numel() for p in trained.values()),
         trained_share=in_body / body,
-        counted=f"{in_body:,} of the backbone's {body:,} parameters; item table and head left out",
+        counted=f"{in_body:,} of the backbone's {body:,} parameters; "
+        "item table, tokens and head left out",
         epochs=epochs,
         best_epoch=best_epoch,
         validation=validation,
@@ -319,11 +322,13 @@ def _delta(model: nn.Module, pretrained: set[int], trained: set[int]) -> dict[st
 
 
 def _count_body(model: nn.Module, parameters: Iterable[nn.Parameter]) -> int:
-    """Numbers in parameters that belong neither to the item table nor to a head."""
+    """Numbers in parameters that belong neither to the item table nor to a task: head, tokens."""
     outer = set()
     for module in model.modules():
         if isinstance(module, LinearHead):
             outer |= {id(parameter) for parameter in module.parameters()}
+        if isinstance(module, UserModel):
+            outer |= {id(token) for token in module.tokens}
         if isinstance(module, Backbone):
             outer.add(id(module.item_table.weight))
     return sum(p.numel() for p in parameters if id(p) not in outer)
