@@ -18,6 +18,7 @@ from recxfer.methods.contract import Base, Needs, Phase
 from recxfer.methods.supervised import (
     SupervisedConfig,
     SupervisedMethod,
+    parameters_of,
     task_parameters,
     user_model,
 )
@@ -51,8 +52,7 @@ class Houlsby(SupervisedMethod[HoulsbyConfig]):
         owners: list[nn.Module] = list(grafted(model.backbone))
         for block in model.backbone.residual_blocks:
             owners += [block.norm1, block.norm2]
-        trainable = [parameter for owner in owners for parameter in owner.parameters()]
-        trainable += model.backbone.after_blocks()
+        trainable = parameters_of(owners) + model.backbone.after_blocks()
         return [Phase("adapters", trainable + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:

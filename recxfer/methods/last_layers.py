@@ -17,6 +17,7 @@ from recxfer.methods.contract import Base, Needs, Phase
 from recxfer.methods.supervised import (
     SupervisedConfig,
     SupervisedMethod,
+    parameters_of,
     task_parameters,
     user_model,
 )
@@ -51,8 +52,7 @@ class LastLayers(SupervisedMethod[LastLayersConfig]):
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
         top = model.backbone.residual_blocks[-self.config.layers :]
-        trainable = [parameter for block in top for parameter in block.parameters()]
-        trainable += model.backbone.after_blocks()
+        trainable = parameters_of(top) + model.backbone.after_blocks()
         return [Phase("last-layers", trainable + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:

@@ -18,6 +18,7 @@ from recxfer.methods.contract import Base, Needs, Phase
 from recxfer.methods.supervised import (
     SupervisedConfig,
     SupervisedMethod,
+    parameters_of,
     task_parameters,
     user_model,
 )
@@ -53,8 +54,7 @@ class LoRA(SupervisedMethod[LoRAConfig]):
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
         updates = [module for module in model.modules() if isinstance(module, LowRank)]
-        trainable = [parameter for update in updates for parameter in update.parameters()]
-        return [Phase("lora", trainable + task_parameters(model, task))]
+        return [Phase("lora", parameters_of(updates) + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: the lowest update is in the first block."""

@@ -21,6 +21,7 @@ from recxfer.methods.contract import Base, Needs, Phase
 from recxfer.methods.supervised import (
     SupervisedConfig,
     SupervisedMethod,
+    parameters_of,
     task_parameters,
     user_model,
 )
@@ -64,8 +65,7 @@ class PeterRec(SupervisedMethod[PeterRecConfig]):
         owners: list[nn.Module] = list(grafted(model.backbone))
         if self.config.train_norms:
             owners += [block.norm2 for block in model.backbone.residual_blocks]
-        trainable = [parameter for owner in owners for parameter in owner.parameters()]
-        return [Phase("patches", trainable + task_parameters(model, task))]
+        return [Phase("patches", parameters_of(owners) + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: the lowest patch is in the first block."""

@@ -1,7 +1,7 @@
 """What all methods share that train a user model on examples: loss, vectors and output layer."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeVar
 
 from torch import Tensor, nn
@@ -95,6 +95,11 @@ def user_model(
         return UserModel(base.backbone, base.head, "last", classifies=False)
     base.backbone.new_vocabulary(task.num_outputs)
     return UserModel(base.backbone, None, "last", classifies=False)
+
+
+def parameters_of(owners: Iterable[nn.Module]) -> list[nn.Parameter]:
+    """All parameters of some modules, in order: what trains is said by who owns it."""
+    return [parameter for owner in owners for parameter in owner.parameters()]
 
 
 def task_parameters(model: UserModel, task: Task) -> list[nn.Parameter]:

@@ -98,6 +98,7 @@ class UserKNN(Method[UserKNNConfig, UserKNNModel]):
 
     def count(self, model: UserKNNModel, rows: Rows) -> None:
         """See `Method.count`: keep histories and choices of (some) training people."""
+        self._profiles = None
         count_V = count_outputs(rows, model.log_frequency_V.numel()).double() + 1
         model.log_frequency_V.copy_((count_V / count_V.sum()).log())
         users = rows.user_R.unique()

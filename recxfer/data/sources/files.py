@@ -189,24 +189,14 @@ def with_side_tables(
 
 def _users(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame:
     """`user_id` and all other columns."""
-    files = _find(str(path))
-    frame = files.scan()
-    with stream_errors(str(path)):
-        names = frame.collect_schema().names()
-        key = _key(files, frame, USER_ROLE, columns, log)
-        id = files.id(key, frame)
+    frame, names, key, id = _side_table(path, USER_ROLE, columns, log)
     others = [name for name in names if name not in {key, USER_ID}]
     return frame.select(id.alias(USER_ID), *others)
 
 
 def _items(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame | None:
     """`item_id` with `text`, `image` or both; None where the table has neither."""
-    files = _find(str(path))
-    frame = files.scan()
-    with stream_errors(str(path)):
-        names = frame.collect_schema().names()
-        key = _key(files, frame, ITEM_ROLE, columns, log)
-        id = files.id(key, frame)
+    frame, names, _, id = _side_table(path, ITEM_ROLE, columns, log)
     found = find_columns(names, ITEM_ROLES, (), columns, str(path))
     if not found:
         return None
@@ -221,6 +211,18 @@ def _items(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFra
             absolute.otherwise(pl.format(folder + "/{}", image)).alias(IMAGE)
         )
     return frame
+
+
+def _side_table(
+    path: Path, role: Role, columns: Mapping[str, str], log: RawSource
+) -> tuple[pl.LazyFrame, list[str], str, pl.Expr]:
+    """A side table, its columns, the one with the ids, and these as ids."""
+    files = _find(str(path))
+    frame = files.scan()
+    with stream_errors(str(path)):
+        names = frame.collect_schema().names()
+        key = _key(files, frame, role, columns, log)
+        return frame, names, key, files.id(key, frame)
 
 
 def _record(path: Path) -> SourceFile:
