@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recxfer.models.precision import product_dtype
+
 CHUNK = 512
 """Positions whose scores exist at the same time, at most."""
 
@@ -31,7 +33,7 @@ def softmax_loss(
         target_P: int64 output index of each position.
         bias_V: output biases.
     """
-    dtype = _product_dtype(hidden_PD)
+    dtype = product_dtype(hidden_PD)
     loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
         hidden_PD, weight_VD, target_P, bias_V, dtype
     )
@@ -113,7 +115,7 @@ def sampled_softmax_loss(
         negative_S: int64 output index of each negative.
         log_q_V: log probability with which each output is drawn.
     """
-    dtype = _product_dtype(hidden_PD)
+    dtype = product_dtype(hidden_PD)
     positive_P = (hidden_PD.float() * target_PD.float()).sum(-1) - log_q_V[target_P]
     negative_PS = (hidden_PD.to(dtype) @ negative_SD.to(dtype).T).float() - log_q_V[negative_S]
     negative_PS = negative_PS.masked_fill(target_P[:, None] == negative_S, -torch.inf)
@@ -144,11 +146,3 @@ def bpr_loss(hidden_PD: Tensor, target_PD: Tensor, negative_PD: Tensor) -> Tenso
         negative_PD: output vectors of one negative per position.
     """
     return F.softplus((hidden_PD.float() * (negative_PD - target_PD)).sum(-1)).mean()
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    kind = x.device.type
-    if torch.is_autocast_enabled(kind):
-        autocast: torch.dtype = torch.get_autocast_dtype(kind)
-        return autocast
-    return x.dtype

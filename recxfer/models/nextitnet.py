@@ -6,7 +6,6 @@ section 3; block forms as in the releases of PeterRec (post-norm) and Conure (pr
 
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,9 +17,8 @@ from recxfer.models.backbone import (
     initialise_embedding,
     real_positions,
 )
+from recxfer.models.convolution import KERNEL, DilatedConv
 from recxfer.models.dropout import Dropout
-
-KERNEL = 3
 
 
 class NextItNetConfig(BackboneConfig):
@@ -34,34 +32,6 @@ class NextItNetConfig(BackboneConfig):
 
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout on the embedded history and on each block's update; the papers have none."""
-
-
-class DilatedConv(nn.Module):
-    """A convolution of width 3 over time, causal (left) or centred, zero at padding.
-
-    The weight is kept as (D, D, 1, 3) and applied as a two-dimensional convolution over a
-    channels-last view, which is what (B, L, D) is: no transposed copy is made.
-    """
-
-    def __init__(self, width: int, dilation: int, *, causal: bool) -> None:
-        super().__init__()
-        self.dilation = dilation
-        self.causal = causal
-        self.weight = nn.Parameter(torch.empty(width, width, 1, KERNEL))
-        self.bias = nn.Parameter(torch.zeros(width))
-        nn.init.trunc_normal_(self.weight, std=0.02, a=-0.04, b=0.04)
-
-    def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
-        """Convolve along L; positions outside the history count as zero."""
-        reach = (KERNEL - 1) * self.dilation
-        left = reach if self.causal else reach // 2
-        if not self.causal:
-            # To the right of a history lies padding, whose hidden state is not zero.
-            hidden_BLD = hidden_BLD * real_BL[..., None]
-        padded_BLD = F.pad(hidden_BLD, (0, 0, left, reach - left))
-        image_BD1L = padded_BLD.transpose(1, 2).unsqueeze(2)
-        mapped_BD1L = F.conv2d(image_BD1L, self.weight, self.bias, dilation=(1, self.dilation))
-        return mapped_BD1L.squeeze(2).transpose(1, 2)
 
 
 class ConvBlock(Block):
@@ -82,8 +52,8 @@ class ConvBlock(Block):
             update_BLD = self.sublayer1(F.relu(self.norm1(hidden_BLD)), real_BL)
             update_BLD = self.sublayer2(F.relu(self.norm2(update_BLD)), real_BL)
         else:
-            update_BLD = F.relu(self.norm1(self.sublayer1(hidden_BLD, real_BL)))
-            update_BLD = F.relu(self.norm2(self.sublayer2(update_BLD, real_BL)))
+            update_BLD = F.relu_(self.norm1(self.sublayer1(hidden_BLD, real_BL)))
+            update_BLD = F.relu_(self.norm2(self.sublayer2(update_BLD, real_BL)))
         result_BLD: Tensor = hidden_BLD + self.dropout(update_BLD)
         return result_BLD
 

@@ -5,12 +5,14 @@ Recommendation (SIGIR 2020), section 3.3 and figure 3.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recxfer.models.backbone import Backbone
+from recxfer.models.precision import product_dtype
 
 Insertion = Literal["serial", "parallel"]
 
@@ -32,6 +34,53 @@ class Bottleneck(nn.Module):
         mapped_BLD: Tensor = self.up(F.gelu(self.down(x_BLD)))
         return mapped_BLD
 
+    def behind(self, x_BLD: Tensor) -> Tensor:
+        """x + forward(x), keeping its result, but not x, for the way back."""
+        dtype = product_dtype(x_BLD)
+        x_ND = x_BLD.to(dtype).flatten(0, 1)
+        weights = (self.down.weight, self.down.bias, self.up.weight, self.up.bias)
+        patched_ND: Tensor = _PatchBehind.apply(  # type: ignore[no-untyped-call]
+            x_ND, *(weight.to(dtype) for weight in weights)
+        )
+        return patched_ND.view_as(x_BLD)
+
+
+class _PatchBehind(torch.autograd.Function):
+    """z = x + Up GELU(Down x), with the gradient of Down from z instead of x.
+
+    What follows keeps z anyway (a norm does), so the patch costs no activation of width D. With
+    hidden = GELU(Down x) and a column of ones behind it, whose weight in Up is Up's bias:
+
+        d Down = d_before.T x = d_before.T z - (d_before.T [hidden 1]) [Up bias].T
+
+    where the product on the right is as small as the patch.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_ND: Tensor, down_KD: Tensor, down_K: Tensor, up_DK: Tensor, up_D: Tensor
+    ) -> Tensor:
+        before_NK = torch.addmm(down_K, x_ND, down_KD.T)
+        up_DK1 = torch.cat([up_DK, up_D[:, None]], dim=1)
+        z_ND = torch.addmm(x_ND, _with_ones(F.gelu(before_NK)), up_DK1.T)
+        ctx.save_for_backward(z_ND, before_NK, down_KD, up_DK1)
+        return z_ND
+
+    @staticmethod
+    def backward(ctx: Any, d_z_ND: Tensor) -> tuple[Tensor | None, ...]:
+        z_ND, before_NK, down_KD, up_DK1 = ctx.saved_tensors
+        hidden_NK1 = _with_ones(F.gelu(before_NK))
+        d_before_NK = torch.ops.aten.gelu_backward(d_z_ND @ up_DK1[:, :-1], before_NK)
+        d_up_DK1 = d_z_ND.T @ hidden_NK1
+        small_KK1 = d_before_NK.T @ hidden_NK1
+        d_down_KD = d_before_NK.T @ z_ND - small_KK1 @ up_DK1.T
+        d_x_ND = torch.addmm(d_z_ND, d_before_NK, down_KD) if ctx.needs_input_grad[0] else None
+        return d_x_ND, d_down_KD, small_KK1[:, -1], d_up_DK1[:, :-1], d_up_DK1[:, -1]
+
+
+def _with_ones(hidden_NK: Tensor) -> Tensor:
+    return F.pad(hidden_NK, (0, 1), value=1.0)
+
 
 class PatchedSublayer(nn.Module):
     """A pretrained sublayer S with a patch MP, standing where S stood.
@@ -49,8 +98,10 @@ class PatchedSublayer(nn.Module):
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """See `Block` on sublayers."""
         mapped_BLD: Tensor = self.sublayer(hidden_BLD, real_BL)
-        patched_BLD: Tensor = self.patch(mapped_BLD if self.insertion == "serial" else hidden_BLD)
-        return mapped_BLD + patched_BLD
+        if self.insertion == "serial":
+            return self.patch.behind(mapped_BLD)
+        beside_BLD: Tensor = self.patch(hidden_BLD)
+        return mapped_BLD + beside_BLD
 
 
 def graft(

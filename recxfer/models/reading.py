@@ -14,8 +14,10 @@ def last_positions(hidden_BLD: Tensor, length_B: Tensor) -> Tensor:
 
 def mean_positions(hidden_BLD: Tensor, length_B: Tensor) -> Tensor:
     """The mean over real positions (B, D); zero where a history is empty."""
-    real_BL1 = real_positions(length_B, hidden_BLD.shape[1])[..., None]
-    total_BD = (hidden_BLD * real_BL1).sum(1)
+    real_BL = real_positions(length_B, hidden_BLD.shape[1]).to(hidden_BLD.dtype)
+    # A batched product sums without a masked copy of every hidden state.
+    with torch.autocast(hidden_BLD.device.type, enabled=False):
+        total_BD = torch.einsum("bl,bld->bd", real_BL, hidden_BLD)
     return total_BD / length_B.clamp(min=1)[:, None]
 
 

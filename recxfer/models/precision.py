@@ -1,0 +1,16 @@
+"""The dtype that products run in."""
+
+import torch
+from torch import Tensor
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The autocast dtype where autocast is on, else the dtype of `x`.
+
+    For code that autocast does not reach: autograd functions of our own.
+    """
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        autocast: torch.dtype = torch.get_autocast_dtype(kind)
+        return autocast
+    return x.dtype
