@@ -73,6 +73,14 @@ def prepare(
         list[Path] | None,
         typer.Option("--exclude-items", metavar="DATASET", help="Leave its items out."),
     ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            "--vocabulary",
+            metavar="DATASET",
+            help="Index items as it does; drop events of others.",
+        ),
+    ] = None,
     config: options.Config = None,
     set_: options.Set = None,
     seed: options.Seed = 0,
@@ -108,6 +116,7 @@ def prepare(
                 links=link or (),
                 exclude_users=exclude_users or (),
                 exclude_items=exclude_items or (),
+                vocabulary=vocabulary,
                 seed=seed,
                 overwrite=overwrite,
             ),

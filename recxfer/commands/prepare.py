@@ -18,6 +18,7 @@ from recxfer.data.sources.columns import (
 from recxfer.data.sources.files import read_path, with_side_tables
 from recxfer.data.sources.raw import RawSource
 from recxfer.data.times import YEAR_1980
+from recxfer.data.vocabulary import Vocabulary, read_vocabulary
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
@@ -67,6 +68,9 @@ class PrepareConfig:
     exclude_items: tuple[Path, ...] = ()
     """Datasets whose items are left out."""
 
+    vocabulary: Path | None = None
+    """The dataset to index items as; events with other items are left out."""
+
     seed: int = 0
     """Seed of the split of people, and of a generated world."""
 
@@ -110,6 +114,7 @@ def resolve(
     links: Sequence[Path] = (),
     exclude_users: Sequence[Path] = (),
     exclude_items: Sequence[Path] = (),
+    vocabulary: Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> PrepareConfig:
@@ -143,6 +148,7 @@ def resolve(
         links=tuple(links),
         exclude_users=tuple(exclude_users),
         exclude_items=tuple(exclude_items),
+        vocabulary=vocabulary,
         seed=seed,
         overwrite=overwrite,
     )
@@ -158,10 +164,12 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
     refuse_existing(
         config.output, overwrite=config.overwrite, marker=DATASET_JSON, inputs=_inputs(config)
     )
+    vocabulary = read_vocabulary(config.vocabulary) if config.vocabulary else None
     surroundings = Surroundings(
         links=read_neighbours(config.links),
         exclude_users=config.exclude_users,
         exclude_items=config.exclude_items,
+        vocabulary=vocabulary,
         images=config.images,
     )
     with replaced_directory(
@@ -173,7 +181,7 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
             source,
             config.recipe,
             surroundings,
-            settings=_recorded(config),
+            settings=_recorded(config, vocabulary),
             seed=config.seed,
             directory=directory,
             output=config.output,
@@ -203,7 +211,7 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
 
 def _inputs(config: PrepareConfig) -> list[Path]:
     """What is read, and must not be replaced."""
-    named = [config.items, config.users, config.images]
+    named = [config.items, config.users, config.images, config.vocabulary]
     files = [Path(config.source)] if config.source not in SOURCES else []
     files += [path for path in named if path is not None]
     return [*files, *config.links, *config.exclude_users, *config.exclude_items]
@@ -251,12 +259,17 @@ def _warn_without_times(source: RawSource, columns: Mapping[str, str], reporter:
     )
 
 
-def _recorded(config: PrepareConfig) -> dict[str, Any]:
+def _recorded(config: PrepareConfig, vocabulary: Vocabulary | None) -> dict[str, Any]:
     """The settings that shape the tables, without the paths of this machine."""
     synthetic = config.synthetic.model_dump(mode="json") if config.synthetic else {}
+    indexed_as = {}
+    if vocabulary is not None:
+        info = vocabulary.info
+        indexed_as = {"vocabulary": {"name": info.name, "fingerprint": info.fingerprint}}
     return {
         "columns": dict(config.columns),
         "exclude_users": [path.name for path in config.exclude_users],
         "exclude_items": [path.name for path in config.exclude_items],
+        **indexed_as,
         **synthetic,
     }

@@ -22,13 +22,13 @@ _COLUMNS: Final = (USER, ITEM, TIMESTAMP, EVENT, WEIGHT, SPLIT)
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Codes to dense indices: users in the order of their ids, items by falling frequency."""
+    """Codes to dense indices: users in the order of their ids, items in that of `item_code`."""
 
     user: NDArray[np.int32]
     """User index of each user code; -1 where the user is gone."""
 
     item: NDArray[np.int32]
-    """Item index, from 1, of each item code; 0 where the item is gone."""
+    """Item index, from 1, of each item code; 0 where no event of the item stays."""
 
     user_code: NDArray[np.int64]
     """Code of each user index."""
@@ -37,18 +37,22 @@ class Index:
     """Code of item 1, 2, ..."""
 
 
-def build_index(left: Survivors) -> Index:
-    """Number those who stay. Items of equal frequency are in the order of their ids.
+def build_index(left: Survivors, vocabulary: NDArray[np.int64] | None = None) -> Index:
+    """Number those who stay: items by falling frequency, of equal frequency in the order of ids.
 
-    The most frequent item is item 1: samplers that draw by rank need no other table.
+    Args:
+        left: who stays.
+        vocabulary: item codes in the order of another dataset; all of them are numbered, so that
+            both index items alike, whether they occur or not.
     """
     user_code = np.flatnonzero(left.user_count)
     by_count = np.argsort(-left.item_count, kind="stable")
-    item_code = by_count[: np.count_nonzero(left.item_count)]
+    item_code = by_count[: np.count_nonzero(left.item_count)] if vocabulary is None else vocabulary
     user = np.full(left.user_count.size, -1, dtype=np.int32)
     item = np.zeros(left.item_count.size, dtype=np.int32)
     user[user_code] = np.arange(user_code.size)
     item[item_code] = np.arange(1, item_code.size + 1)
+    item[left.item_count == 0] = 0  # of a vocabulary: excluded items keep their number, not events
     return Index(user, item, user_code, item_code)
 
 

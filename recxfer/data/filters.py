@@ -1,4 +1,4 @@
-"""Which users and items stay: exclusions by id and the iterated k-core, in two flat arrays."""
+"""Which users and items stay: vocabulary, exclusions, iterated k-core, in two flat arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recxfer.foundation.names import ITEM, USER
 
+OUTSIDE_VOCABULARY: Final = "item outside the vocabulary"
 EXCLUDED_USER: Final = "excluded user"
 EXCLUDED_ITEM: Final = "excluded item"
 FEW_USER_EVENTS: Final = "user with too few events"
@@ -39,26 +40,32 @@ class Survivors:
 def survivors(
     buckets: Sequence[Path],
     *,
+    in_vocabulary: NDArray[np.bool_],
     keep_user: NDArray[np.bool_],
     keep_item: NDArray[np.bool_],
     min_user_events: int,
     min_item_events: int,
 ) -> Survivors:
-    """Take out the excluded, then users and items with too few events until none is left.
+    """Take out unknown items, then the excluded, then what has too few events until none is left.
 
     An event of an excluded user counts for that, not for its item; likewise in each round of the
     k-core, where users and items fall together and counts are taken anew.
 
     Args:
         buckets: Parquet files with `user` and `item` codes.
+        in_vocabulary: False for item codes that cannot be indexed.
         keep_user: False for excluded user codes.
         keep_item: False for excluded item codes.
         min_user_events: fewest events of a user that stays.
         min_item_events: fewest events of an item that stays.
     """
-    dropped = dict.fromkeys((EXCLUDED_USER, EXCLUDED_ITEM, FEW_USER_EVENTS, FEW_ITEM_EVENTS), 0)
-    user_count, item_count = _count(buckets, keep_user | True, keep_item | True)
     reasons = (EXCLUDED_USER, EXCLUDED_ITEM)
+    dropped = dict.fromkeys((OUTSIDE_VOCABULARY, *reasons, FEW_USER_EVENTS, FEW_ITEM_EVENTS), 0)
+    user_count, item_count = _count(buckets, keep_user | True, keep_item | True)
+    if not in_vocabulary.all():
+        dropped[OUTSIDE_VOCABULARY] = int(item_count[~in_vocabulary].sum())
+        user_count, item_count = _count(buckets, keep_user | True, in_vocabulary)
+        keep_item = keep_item & in_vocabulary
     while True:
         before, of_users = user_count.sum(), user_count[~keep_user].sum()
         if of_users + item_count[~keep_item].sum() > 0:

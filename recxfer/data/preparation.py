@@ -21,6 +21,7 @@ from recxfer.data.schema import DatasetInfo, SplitRule, write_info
 from recxfer.data.sources.raw import RAW_FOLDER, RawSource
 from recxfer.data.split import cut_times, part_labels, split_users
 from recxfer.data.tables import write_table
+from recxfer.data.vocabulary import Vocabulary, adopt
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.files import canonical_json, sha256_of, sha256_of_text
@@ -79,6 +80,9 @@ class Surroundings:
     exclude_items: Sequence[Path] = ()
     """Datasets whose items are left out."""
 
+    vocabulary: Vocabulary | None = None
+    """The dataset to index items as; None: they are numbered by falling frequency."""
+
     images: Path | None = None
     """Folder of `<item_id>.jpg`."""
 
@@ -94,6 +98,9 @@ class Prepared:
 
     label_counts: dict[str, dict[str, int]]
     """People in each class, by label column."""
+
+    items_with_events: int
+    """Fewer than all where items are indexed as another dataset does."""
 
     refused_labels: dict[str, str]
     """Columns of the user table that are no labels, and why."""
@@ -132,10 +139,13 @@ def prepare_tables(
     """
     stage = directory / _STAGE_FOLDER
     intake = take_in(raw, recipe.where, stage)
-    left = _filter(intake, recipe, surroundings)
+    vocabulary = None
+    if surroundings.vocabulary is not None:
+        intake, vocabulary = adopt(surroundings.vocabulary, intake, raw.name)
+    left = _filter(intake, vocabulary, recipe, surroundings)
     dropped = intake.dropped | left.dropped
     refuse_empty(left.events, dropped)
-    index = build_index(left)
+    index = build_index(left, vocabulary)
     _refuse_trivial(index)
     users, parts = _user_ids(intake, left, index, recipe, surroundings, seed)
     rule = _split_rule(intake, index, recipe)
@@ -183,21 +193,31 @@ def prepare_tables(
         tally=tally,
         length_quantiles=_length_quantiles(left.user_count[index.user_code]),
         label_counts={name: _class_counts(column) for name, column in labels.items()},
+        items_with_events=int(np.count_nonzero(left.item_count)),
         refused_labels=refused,
         without={name: items[name].null_count() for name in modalities},
         contradicted={ITEMS: contradicted_items, USERS: contradicted_users},
     )
 
 
-def _filter(intake: Intake, recipe: Recipe, surroundings: Surroundings) -> Survivors:
+def _filter(
+    intake: Intake,
+    vocabulary: NDArray[np.int64] | None,
+    recipe: Recipe,
+    surroundings: Surroundings,
+) -> Survivors:
     def kept(ids: pl.Series, others: Sequence[Path], table: str) -> NDArray[np.bool_]:
         kept = np.ones(len(ids), dtype=np.bool_)
         for other in others:
             kept &= ~ids.is_in(read_ids(other, table).implode()).to_numpy()
         return kept
 
+    in_vocabulary = np.full(len(intake.item_ids), vocabulary is None)
+    if vocabulary is not None:
+        in_vocabulary[vocabulary] = True
     return survivors(
         intake.buckets,
+        in_vocabulary=in_vocabulary,
         keep_user=kept(intake.user_ids, surroundings.exclude_users, USERS),
         keep_item=kept(intake.item_ids, surroundings.exclude_items, ITEMS),
         min_user_events=recipe.min_user_events,

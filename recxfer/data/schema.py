@@ -76,7 +76,8 @@ class DatasetInfo(_Record):
     """The raw files, in reading order; empty for a generated world."""
 
     settings: dict[str, Any]
-    """The settings of `prepare` that shape the tables: columns, filters, generator."""
+    """The settings of `prepare` that shape the tables: columns, filters, generator; where items
+    are indexed as another dataset does, its name and fingerprint under `vocabulary`."""
 
     seed: int
     """Seed of the user split (and of the generator)."""
@@ -88,7 +89,8 @@ class DatasetInfo(_Record):
     """People with at least one event. User indices are 0..users-1."""
 
     items: int
-    """Items with at least one event. Item indices are 1..items; 0 is padding."""
+    """Items with at least one event, or else all of the dataset that `settings.vocabulary` names.
+    Item indices are 1..items; 0 is padding."""
 
     events: int
     """Events kept."""

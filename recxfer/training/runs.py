@@ -214,7 +214,8 @@ def check_vocabulary(dataset: Dataset, facts: Mapping[str, str], run: Path) -> N
         raise CheckpointError(
             f"{dataset.path} indexes its items otherwise than {facts['name']!r}, "
             f"which {run} was made from",
-            hint="use the dataset the run was made from, or make the run again",
+            hint=f"prepare it again with --vocabulary and the path of {facts['name']!r}, "
+            "or make the run again",
         )
 
 

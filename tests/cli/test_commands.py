@@ -27,6 +27,7 @@ OPTIONS = {
     "prepare": {
         "--columns", "--items", "--users", "--images", "--where", "--min-user-events",
         "--min-item-events", "--split", "--link", "--exclude-users", "--exclude-items",
+        "--vocabulary",
     },
     "pretrain": {"--objective", "--backbone", "--epochs", "--batch-size", "--lr", "--resume"},
     "transfer": {

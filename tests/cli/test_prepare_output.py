@@ -52,6 +52,7 @@ def test_json_is_one_object(log, tmp_path):
         (["LOG", "OUT", "--min-user-events", "99"], 3, "no events are left"),
         (["LOG", "OUT", "--set", "min_usr_events=2"], 2, "did you mean 'min_user_events'?"),
         (["LOG", "OUT", "--link", "nowhere"], 3, "nowhere is not a dataset"),
+        (["LOG", "OUT", "--vocabulary", "nowhere"], 3, "nowhere is not a dataset"),
         (["LOG", "OUT", "--items", "nowhere.csv"], 3, "nowhere.csv does not exist"),
         (["LOG", "OUT", "--images", "nowhere"], 3, "nowhere is not a folder"),
         (["LOG", "TAKEN"], 2, "exists already"),
@@ -100,3 +101,13 @@ def test_the_table_tells_what_is_in_the_dataset(log, tmp_path):
         "9 rows",
     ):
         assert part in text
+
+
+def test_the_table_tells_how_many_items_of_a_vocabulary_occur(log, tmp_path):
+    run(PrepareConfig(source=str(log), output=tmp_path / "toy"), SilentReporter())
+    few = tmp_path / "few.csv"
+    few.write_text("user,item\na,i1\nb,i2\nb,new\n")
+    config = PrepareConfig(source=str(few), output=tmp_path / "few", vocabulary=tmp_path / "toy")
+    text = " ".join(shown(run(config, SilentReporter())).replace("│", " ").split())
+    assert "items 5 with events 2 events 2 " in text
+    assert "dropped: item outside the vocabulary 1 rows" in text

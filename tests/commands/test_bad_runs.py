@@ -123,8 +123,9 @@ def test_a_re_indexed_dataset_is_refused(copied, world):
     run = open_run(copied / "delta", CPU)
     with pytest.raises(CheckpointError, match="indexes its items otherwise"):
         run.rows("test", copied / "fewer")
-    with pytest.raises(CheckpointError, match="indexes its items otherwise"):
+    with pytest.raises(CheckpointError, match="indexes its items otherwise") as caught:
         adapt(copied / "base", copied / "fewer", copied / "out")
+    assert "prepare it again with --vocabulary and the path of 'films'" in caught.value.hint
 
 
 def test_a_transferred_run_is_no_base(copied):

@@ -440,6 +440,123 @@ def test_the_people_and_items_of_other_datasets_can_be_left_out(tmp_path, other)
         prepare(log, tmp_path / "none", exclude_items=(other,))
 
 
+@pytest.fixture
+def others(tmp_path):
+    """A dataset whose items are i6, the most frequent one, i0 ... i5 and, once, i7."""
+    log = world(9, 3) + "".join(f"u{u},i6,9\n" for u in range(9)) + "u0,i7,9\n"
+    prepare(write(tmp_path / "others.csv", log), tmp_path / "others")
+    return tmp_path / "others"
+
+
+STRANGERS = """user,item,time
+a,i6,1
+a,new,2
+a,i2,3
+a,i2,4
+b,i3,1
+b,i2,2
+b,i6,3
+b,old,4
+c,new,5
+c,i3,6
+"""
+
+
+def counted(dataset):
+    """Events of each item that has any, by id."""
+    items = table(dataset, "items").filter(pl.col("num_events") > 0)
+    return dict(items.select("item_id", "num_events").rows())
+
+
+def test_items_can_be_indexed_as_another_dataset_does(tmp_path, others):
+    log = write(tmp_path / "log.csv", STRANGERS)
+    result = prepare(log, tmp_path / "toy", vocabulary=others)
+    toy, there = Dataset(tmp_path / "toy"), Dataset(others)
+    assert toy.item_ids.to_list() == there.item_ids.to_list()
+    assert toy.item_ids[0] == "i6"
+    assert toy.info.vocabulary == there.info.vocabulary
+    assert table(toy.path, "items")["item"].to_list() == list(range(1, 9))
+    assert counted(toy.path) == {"i2": 3, "i3": 2, "i6": 2}
+    assert [event[:2] for event in events(toy.path)] == [
+        ("a", "i6"), ("a", "i2"), ("a", "i2"),
+        ("b", "i3"), ("b", "i2"), ("b", "i6"),
+        ("c", "i3"),
+    ]  # fmt: skip
+    assert (toy.info.items, result.prepared.items_with_events) == (8, 3)
+    assert toy.info.dropped == {"item outside the vocabulary": 3}
+    assert toy.info.settings["vocabulary"] == {
+        "name": "others",
+        "fingerprint": there.info.fingerprint,
+    }
+
+
+def test_filters_take_the_events_of_a_vocabulary_but_never_its_items(tmp_path, others):
+    log = write(tmp_path / "log.csv", STRANGERS + "d,i2,1\nd,i3,2\ne,i2,1\ne,i4,2\ne,i4,3\n")
+    prepare(write(tmp_path / "d.csv", "user,item\nd,x\ny,y\n"), tmp_path / "d")
+    prepare(write(tmp_path / "i4.csv", "user,item\nx,i4\ny,y\n"), tmp_path / "i4")
+    result = prepare(
+        log,
+        tmp_path / "toy",
+        vocabulary=others,
+        exclude_users=(tmp_path / "d",),
+        exclude_items=(tmp_path / "i4",),
+        recipe={"min_user_events": 2, "min_item_events": 2},
+    )
+    assert result.as_json()["dropped"] == {
+        "item outside the vocabulary": 3,
+        "excluded user": 2,
+        "excluded item": 2,
+        # c and e are left with one event each; then i3 occurs once only.
+        "user with too few events": 2,
+        "item with too few events": 1,
+    }
+    assert counted(tmp_path / "toy") == {"i2": 3, "i6": 2}
+    assert Dataset(tmp_path / "toy").info.vocabulary == Dataset(others).info.vocabulary
+
+
+@pytest.mark.parametrize("split", ["leave-last", "temporal", "users"])
+def test_a_vocabulary_goes_with_links_and_every_split(tmp_path, others, split):
+    log = write(tmp_path / "log.csv", world(20, 9).replace("i5,", "new,"))
+    result = prepare(
+        log, tmp_path / "toy", vocabulary=others, links=(others,), recipe={"split": split}
+    )
+    info = result.prepared.info
+    assert info.vocabulary == Dataset(others).info.vocabulary
+    assert info.links[0].users == 9
+    assert all(info.events_by_split.values())
+    assert sum(counted(tmp_path / "toy").values()) == info.events
+    assert info.events + info.dropped["item outside the vocabulary"] == 180
+
+
+def test_texts_of_a_vocabulary_come_from_the_own_item_table(tmp_path, others):
+    log = write(tmp_path / "log.csv", STRANGERS)
+    items = write(tmp_path / "items.csv", "item,title\ni2,Two\ni7,Seven\nnew,New\n")
+    prepare(log, tmp_path / "toy", vocabulary=others, items=items)
+    texts = dict(table(tmp_path / "toy", "items").select("item_id", "text").drop_nulls().rows())
+    assert texts == {"i2": "Two", "i7": "Seven"}
+
+
+def test_a_vocabulary_without_a_shared_item_is_an_error(log, tmp_path, others):
+    first = Dataset(others).item_ids[0]
+    with pytest.raises(DataError, match=r"no item id occurs both in log.csv and in") as caught:
+        prepare(log, tmp_path / "toy", vocabulary=others)
+    assert f"ids look like 'x' and {first!r}" in caught.value.hint
+    assert not (tmp_path / "toy").exists()
+
+
+def test_shared_items_whose_events_all_fall_are_an_error(tmp_path, others):
+    log = write(tmp_path / "log.csv", STRANGERS)
+    said = r"no events are left \(item outside the vocabulary: 3, excluded item: 7\)"
+    with pytest.raises(DataError, match=said):
+        prepare(log, tmp_path / "toy", vocabulary=others, exclude_items=(others,))
+
+
+def test_the_dataset_of_the_vocabulary_is_not_overwritten(tmp_path, others):
+    log = write(tmp_path / "log.csv", STRANGERS)
+    with pytest.raises(UsageError, match="this command reads"):
+        prepare(log, others, vocabulary=others, overwrite=True)
+
+
 def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()

@@ -10,6 +10,7 @@ from recxfer.data.filters import (
     EXCLUDED_USER,
     FEW_ITEM_EVENTS,
     FEW_USER_EVENTS,
+    OUTSIDE_VOCABULARY,
     survivors,
 )
 
@@ -24,10 +25,11 @@ def write_buckets(directory, pairs):
     return paths
 
 
-def run(directory, pairs, *, no_user=(), no_item=(), users=1, items=1):
+def run(directory, pairs, *, unknown=(), no_user=(), no_item=(), users=1, items=1):
     size = 8
     return survivors(
         write_buckets(directory, pairs),
+        in_vocabulary=~np.isin(np.arange(size), unknown),
         keep_user=~np.isin(np.arange(size), no_user),
         keep_item=~np.isin(np.arange(size), no_item),
         min_user_events=users,
@@ -46,6 +48,19 @@ def test_an_excluded_user_counts_before_an_excluded_item(tmp_path):
     left = run(tmp_path, [(0, 0), (0, 1), (1, 0), (1, 1)], no_user=[0], no_item=[0])
     assert left.dropped == {EXCLUDED_USER: 2, EXCLUDED_ITEM: 1}
     assert left.events == 1
+
+
+def test_items_outside_the_vocabulary_fall_first(tmp_path):
+    pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2), (2, 2)]
+    left = run(tmp_path, pairs, unknown=[2], no_user=[0], no_item=[0], users=2)
+    # Users 1 and 2 are left with one event each: what fell before does not count for them.
+    assert left.dropped == {
+        OUTSIDE_VOCABULARY: 3,
+        EXCLUDED_USER: 2,
+        EXCLUDED_ITEM: 1,
+        FEW_USER_EVENTS: 2,
+    }
+    assert left.events == 0
 
 
 def test_the_core_is_iterated(tmp_path):

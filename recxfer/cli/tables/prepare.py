@@ -30,6 +30,8 @@ def _lines(prepared: Prepared) -> Iterator[tuple[str, str]]:
     info, tally = prepared.info, prepared.tally
     yield "users", f"{info.users:,}"
     yield "items", f"{info.items:,}"
+    if prepared.items_with_events < info.items:
+        yield "  with events", f"{prepared.items_with_events:,}"
     yield "events", f"{info.events:,}"
     yield "density", f"{info.events / (info.users * info.items):.4%}"
     yield "events per user", _pairs(prepared.length_quantiles)
