@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recxfer.commands.fitting import check_needs, check_rows, longest_history, resolve_task
 from recxfer.commands.pretrain import best_record
 from recxfer.data.dataset import Dataset
+from recxfer.data.examples import share_of_people
 from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
@@ -57,6 +58,10 @@ class TransferData(Config):
     max_length: int | None = Field(default=None, ge=1)
     """Longest history, in events; by default the base's. Convolutions can read more than they were
     pretrained on, which helps where the evidence lies in the whole history."""
+
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training people to learn from, at least one: for learning curves. With one seed
+    a smaller share is part of a larger one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +232,7 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
             **finished.training,
         )
     rows = runs.task_rows(task, source, target, "train", max_length)
+    rows = share_of_people(rows, config.data.train_share, rng)
     held_out = runs.task_rows(task, source, target, "valid", max_length)
     check_rows(config.dataset, task, rows, held_out, reporter)
     method.count(model, rows)

@@ -14,6 +14,7 @@ from recxfer.data.dataset import Dataset, Events
 from recxfer.data.rows import Rows, Seen
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.names import SPLITS, TRAIN
+from recxfer.foundation.rng import Rng
 
 Part = Literal["train", "valid", "test"]
 
@@ -123,6 +124,22 @@ def cross_domain_rows(source: Dataset, target: Dataset, part: Part, max_length: 
         target_R=events.item_E[index_R].long() - 1,
         seen=Seen(events.item_E, events.offset_U1[user_R], index_R),
     )
+
+
+def share_of_people(rows: Rows, share: float, rng: Rng) -> Rows:
+    """The rows of some people, drawn so that a smaller share is part of a larger one.
+
+    Args:
+        rows: of any task.
+        share: of the people who have rows, above 0 to 1; at least one person stays.
+        rng: draws the order in which people join.
+    """
+    if share == 1:
+        return rows
+    people = rows.user_R.unique()
+    order = torch.randperm(people.numel(), generator=rng.generator("train_share"))
+    chosen = people[order[: max(1, round(share * people.numel()))]]
+    return rows.take(torch.isin(rows.user_R, chosen).nonzero().squeeze(1))
 
 
 def every_user(dataset: Dataset, max_length: int, target: Dataset | None = None) -> Rows:

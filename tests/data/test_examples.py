@@ -9,6 +9,7 @@ from recxfer.data import examples
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.rng import Rng
 
 
 def histories(rows):
@@ -133,3 +134,18 @@ def test_every_user_reads_everything(source, target):
     other = target.link_to(source).tolist()
     for user, items in frame.group_by("user").agg(pl.col("item")).rows():
         assert sorted(seen_items(rows, other[user])) == sorted(items)
+
+
+def test_a_smaller_share_of_the_people_is_part_of_a_larger_one(source, target):
+    rows = examples.cross_domain_rows(source, target, "train", 4)
+    people = rows.user_R.unique().numel()
+    shares = {
+        share: examples.share_of_people(rows, share, Rng(3)) for share in (0.001, 0.3, 0.6, 1)
+    }
+    kept = {share: set(some.user_R.tolist()) for share, some in shares.items()}
+    assert [len(kept[share]) for share in shares] == [
+        1, round(0.3 * people), round(0.6 * people), people,
+    ]  # fmt: skip
+    assert kept[0.001] < kept[0.3] < kept[0.6] < kept[1]
+    assert len(shares[0.6]) == sum(user in kept[0.6] for user in rows.user_R.tolist())
+    assert kept[0.3] != set(examples.share_of_people(rows, 0.3, Rng(4)).user_R.tolist())
