@@ -7,7 +7,7 @@ import torch
 
 from recxfer.models import BACKBONES
 from recxfer.models.nextitnet import NextItNetConfig
-from recxfer.models.patches import PatchedSublayer, graft
+from recxfer.models.patches import Bottleneck, PatchedSublayer, graft
 from recxfer.models.sasrec import SASRecConfig
 
 BOTH = [
@@ -60,3 +60,44 @@ def test_patch_sizes_are_those_of_the_paper():
     assert weights == 262_144
     assert biases == 16 * (32 + 256)
     assert weights / kernels == pytest.approx(0.0833, abs=1e-4)
+
+
+@pytest.mark.parametrize("learn_input", [True, False])
+def test_a_patch_behind_a_sublayer_has_the_gradients_of_what_it_computes(learn_input):
+    torch.manual_seed(0)
+    patch = Bottleneck(6, 2).double()
+    for weight in patch.parameters():
+        torch.nn.init.normal_(weight)
+    x_BLD = torch.randn(3, 4, 6, dtype=torch.float64, requires_grad=learn_input)
+    learned = [*patch.parameters(), *([x_BLD] if learn_input else [])]
+    plain_BLD, quick_BLD = x_BLD + patch(x_BLD), patch.behind(x_BLD)
+    assert torch.allclose(plain_BLD, quick_BLD)
+    weight_BLD = torch.randn_like(plain_BLD)
+    asked = (torch.autograd.grad((y * weight_BLD).sum(), learned) for y in (plain_BLD, quick_BLD))
+    for plain, quick in zip(*asked, strict=True):
+        assert torch.allclose(plain, quick)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "nextitnet"])
+def test_training_patches_keeps_less_for_the_way_back_than_fine_tuning(name):
+    """The patches' memory claim, counted in bytes instead of measured."""
+    config = dict(BOTH)[name].model_copy(update={"width": 64})
+    item_BL, length_B = torch.randint(1, 21, (32, 8)), torch.full((32,), 8)
+    kept = {}
+    for patched in (False, True):
+        backbone = BACKBONES.resolve(name)(config, 20, causal=True)
+        if patched:
+            backbone.requires_grad_(False)
+            graft(backbone, None, "serial", 2)
+        storages = {}
+
+        def keep(tensor, storages=storages):
+            if not isinstance(tensor, torch.nn.Parameter):
+                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            hidden_BLD = backbone(item_BL, length_B)
+        kept[patched] = sum(storages.values())
+        hidden_BLD.sum().backward()
+    assert kept[True] < 0.8 * kept[False]

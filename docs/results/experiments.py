@@ -1,0 +1,174 @@
+"""What the scripts of the result pages share: runs that resume, and tables over seeds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch.nn import functional as F
+
+from recxfer.data.examples import profile_rows
+from recxfer.foundation.console import SilentReporter
+from recxfer.training.cases import Protocol, cases_of, slices_of
+from recxfer.training.metrics import class_metrics
+from recxfer.training.opening import open_run
+from recxfer.training.statistics import compare, estimate
+
+WHOLE = 10**6
+"""More events than any history holds."""
+
+
+def recxfer(*words):
+    """Run a command unless its output is there; return what `--json` printed."""
+    out = Path(words[2] if words[0] != "transfer" else words[3])
+    record = out.with_name(out.name + ".json")
+    if not record.exists():
+        command = [sys.executable, "-m", "recxfer", *map(str, words), "--json", "--overwrite"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}\n{done.stderr}")
+        record.write_text(done.stdout)
+        print(out, "done", file=sys.stderr, flush=True)
+    return json.loads(record.read_text())
+
+
+def item_sets(dataset, column, part):
+    """Each user's set of items as a row of zeros and ones, and the labels."""
+    rows = profile_rows(dataset, column, part, WHOLE)
+    batch = rows.batch(torch.arange(len(rows)))
+    sets = torch.zeros(len(rows), dataset.num_items + 1)
+    sets.scatter_(1, batch.item_BL, 1.0)
+    return sets[:, 1:], batch.target_B
+
+
+def logistic_regression(dataset, column):
+    """Test scores of L2-regularised logistic regression; the penalty is chosen on validation."""
+    (train, label), (valid, truth), (test, target) = (
+        item_sets(dataset, column, part) for part in ("train", "valid", "test")
+    )
+    classes = len(dataset.labels(column)[1])
+    best, chosen = -np.inf, None
+    for penalty in (1e-3, 3e-3, 1e-2, 3e-2):
+        weight = torch.zeros(classes, train.shape[1] + 1, requires_grad=True)
+        optimiser = torch.optim.LBFGS([weight], max_iter=300, line_search_fn="strong_wolfe")
+
+        def scores(sets, weight=weight):
+            return sets @ weight[:, 1:].T + weight[:, 0]
+
+        def closure(weight=weight, scores=scores, optimiser=optimiser, penalty=penalty):
+            optimiser.zero_grad()
+            loss = F.cross_entropy(scores(train), label) + penalty * weight[:, 1:].square().sum()
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+        with torch.no_grad():
+            value = -float(F.cross_entropy(scores(valid), truth))
+            if value > best:
+                best, chosen = value, scores(test).double().numpy()
+    return class_metrics(chosen, target.numpy())
+
+
+def test_cases(run, protocol):
+    """Cases of a run and their rows, computed once and kept in the run's directory."""
+    opened = open_run(run, torch.device("cpu"))
+    cases, rows = cases_of(opened, protocol, None, torch.float32, SilentReporter())
+    return opened, cases, rows
+
+
+def mean_over_seeds(metrics):
+    """Metrics of several seeds as one: each resample of cases is the same for all of them."""
+    return {
+        name: lambda weights, name=name: np.mean([m[name](weights) for m in metrics], axis=0)
+        for name in metrics[0]
+    }
+
+
+def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=None, **facts):
+    """Figures of methods averaged over their seeds, each beside a reference on the same people.
+
+    Args:
+        runs: directories of each method's runs, one per seed.
+        reference: the method that the others are compared with.
+        protocol: what is ranked; by default the test part, all items.
+        at: cut-offs.
+        by: a slicer; the slice `all` is always there.
+        others: metrics of methods that are no runs, over all cases.
+        facts: columns of their own for all rows.
+
+    Returns:
+        One dict per slice, method and metric.
+    """
+    protocol = protocol or Protocol()
+    opened = {
+        method: [test_cases(run, protocol) for run in of_seeds] for method, of_seeds in runs.items()
+    }
+    one, cases, rows = next(iter(opened.values()))[0]
+    people = cases.people()
+    slices = [("all", None), *(slices_of(one, rows, None, by) if by else [])]
+    found = []
+    for name, chosen in slices:
+        measured = {
+            method: mean_over_seeds([cases.metrics(at, chosen) for _, cases, _ in of_seeds])
+            for method, of_seeds in opened.items()
+        }
+        if chosen is None:
+            measured |= others or {}
+        who = people if chosen is None else people[chosen]
+        for method, metrics in measured.items():
+            against = compare(metrics, measured[reference], who, seed=0)
+            for metric, figure in estimate(metrics, who, seed=0).items():
+                difference = against[metric]
+                found.append(
+                    {
+                        **facts,
+                        "by": by or "",
+                        "slice": name,
+                        "method": method,
+                        "metric": metric,
+                        "value": figure.value,
+                        "low": figure.low,
+                        "high": figure.high,
+                        "reference": reference,
+                        "difference": difference.value,
+                        "difference_low": difference.low,
+                        "difference_high": difference.high,
+                        "p": difference.p,
+                        "seeds": len(runs.get(method, [None])),
+                        "cases": who.size,
+                        "people": np.unique(who).size,
+                        **_cost(runs.get(method, [])),
+                    }
+                )
+    return found
+
+
+def _cost(runs):
+    """What training took, averaged over seeds; nothing for what is no run."""
+    records = [json.loads(run.with_name(run.name + ".json").read_text()) for run in runs]
+    if not records:
+        return {}
+    return {
+        name: float(np.mean([record[name] for record in records]))
+        for name in ("trained_share", "delta_bytes", "seconds", "peak_memory_mb", "epochs")
+    }
+
+
+def show(table, metrics, index):
+    """Print figures with their intervals, one row per method."""
+    cell = pl.format(
+        "{} [{}, {}]",
+        pl.col("value").round(4),
+        pl.col("low").round(4),
+        pl.col("high").round(4),
+    )
+    wide = (
+        table.filter(pl.col("metric").is_in(metrics))
+        .with_columns(cell.alias("cell"))
+        .pivot("metric", index=index, values="cell")
+    )
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):
+        print(wide)

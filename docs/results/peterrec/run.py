@@ -1,0 +1,411 @@
+"""Everything on this page: PeterRec and its companions on three kinds of transfer.
+
+Usage: python docs/results/peterrec/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
+
+FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
+are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
+one thread; `--jobs` of them run side by side. At the end it writes `results.parquet` and
+`learning-curve.svg` beside itself (with --quick, into WORK_DIRECTORY). Drawing needs matplotlib:
+`pip install recxfer[plot]`.
+"""
+
+import argparse
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recxfer.data.dataset import Dataset
+from recxfer.training.cases import Protocol
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from experiments import (  # noqa: E402  # one folder up, for the pages to share
+    comparison,
+    logistic_regression,
+    recxfer,
+    show,
+    test_cases,
+)
+
+SEEDS = (0, 1, 2)
+METHODS = {
+    "peterrec": ["--method", "peterrec"],
+    "finetune": ["--method", "finetune"],
+    "last-layers": ["--method", "last-layers"],
+    "probe": ["--method", "probe"],
+    "scratch": ["--method", "scratch"],
+}
+COMPANIONS = METHODS | {
+    "peterrec, norms too": ["--method", "peterrec", "--set", "train_norms=true"],
+    "lora": ["--method", "lora"],
+    "houlsby": ["--method", "houlsby"],
+    "bitfit": ["--method", "bitfit"],
+    "majority": ["--method", "popular"],
+}
+RECOMMENDERS = METHODS | {
+    "popular": ["--method", "popular"],
+    "user-knn": ["--method", "user-knn"],
+}
+FIXED = {"majority", "popular", "user-knn"}
+"""Methods without chance: one seed is all of them."""
+
+DIRECTIONS = (("food", "kitchen"), ("kitchen", "food"))
+EPOCHS_OF_SHARE = {0.01: 40, 0.05: 20, 0.2: 8, 1.0: 4}
+"""Few people make few steps: more epochs, of which validation chooses one."""
+
+SHARES = tuple(EPOCHS_OF_SHARE)
+LEARNERS = ("peterrec", "finetune", "scratch")
+
+ITEM_BUDGET = ["--epochs", 4, "--batch-size", 128, "--lr", 3e-4]
+"""Chosen on validation, for peterrec and finetune alike: at 1e-3 both fit too closely from the third
+epoch on."""
+
+PROFILE_BUDGET = ["--epochs", 12, "--set", "max_length=1000"]
+"""Histories of up to 1,000 films, as on the page of ML-1M."""
+
+FEW_BUDGET = ["--epochs", 12, "--set", "max_length=1000", "--batch-size", 16]
+"""The people of ML-100K are few: small batches, so that there are steps to learn in."""
+
+PROBE = {"probe": ["--epochs", 60, "--lr", 0.01]}
+"""A probe's epoch costs next to nothing: it gets more."""
+
+DEFAULT_SHAPE = "serial, 2 a block, d/8"
+SHAPES = {
+    "serial, 2 a block, d/16": ["--set", "bottleneck=8"],
+    "serial, 2 a block, d/8": [],
+    "serial, 2 a block, d/4": ["--set", "bottleneck=32"],
+    "serial, 2 a block, d/2": ["--set", "bottleneck=64"],
+    "serial, 1 a block, d/8": ["--set", "per_block=1"],
+    "parallel, 2 a block, d/8": ["--set", "insertion=parallel"],
+    "serial, 2 a block, d/8, norms too": ["--set", "train_norms=true"],
+}
+
+
+class Bench:
+    """The work directory: what is made in it, and who makes it."""
+
+    def __init__(self, work, jobs, *, quick):
+        self.work, self.quick = work, quick
+        self.pool = ThreadPoolExecutor(jobs)
+        self.bases = {}
+        self.waiting = []
+
+    def pretrain(self, data, objective="next-item"):
+        """Ask for a nextitnet base; who transfers it waits for it."""
+        few = ["--epochs", 1] if self.quick else []
+        self.bases[f"{data}-{objective}"] = self.pool.submit(
+            recxfer, "pretrain", self.work / data, self.work / f"{data}-{objective}",
+            "--backbone", "nextitnet", "--objective", objective, "--threads", 1, *few,
+        )  # fmt: skip
+
+    def transfer(self, group, base, data, task, methods, budget, *, seeds=SEEDS):
+        """Ask for runs; returns each method's directories, one per seed."""
+        self.bases[base].result()
+        folder = self.work / group
+        folder.mkdir(exist_ok=True)
+        runs = {}
+        for seed in seeds:
+            for method, words in methods.items():
+                if method in FIXED and seed != seeds[0]:
+                    continue
+                run = (
+                    folder / f"{method.replace(', ', '-').replace(' ', '').replace('/', '')}-{seed}"
+                )
+                settings = ["--epochs", 1] if self.quick else [*budget, *PROBE.get(method, [])]
+                self._ask(
+                    "transfer", self.work / base, self.work / data, run, "--task", task,
+                    "--seed", seed, "--threads", 1, *settings, *words,
+                )  # fmt: skip
+                runs.setdefault(method, []).append(run)
+        return runs
+
+    def wait(self):
+        """Until everything asked for is done."""
+        for future in self.waiting:
+            future.result()
+        self.waiting.clear()
+
+    def _ask(self, *words):
+        self.waiting.append(self.pool.submit(recxfer, *words))
+
+
+def prepare(work, amazon):
+    """Both domains with each other's cold people, MovieLens, and its second people."""
+    recxfer("prepare", "movielens-1m", work / "ml1m")
+    recxfer("prepare", "movielens-100k", work / "ml100k")
+    many_to_test = ["--set", "valid_share=0.1", "--set", "test_share=0.3"]
+    recxfer("prepare", "movielens-100k", work / "ml100k-people", *many_to_test)
+    log, people = same_titles(work)
+    recxfer(
+        "prepare", log, work / "ml100k-as-ml1m",
+        "--users", people, "--vocabulary", work / "ml1m", *many_to_test,
+    )  # fmt: skip
+    for domain in ("food", "kitchen"):
+        recxfer("prepare", amazon / f"{domain}.csv.gz", work / domain)
+    for source, target in DIRECTIONS:
+        link = ["--link", work / source]
+        recxfer(
+            "prepare", amazon / f"{target}.csv.gz", work / f"{target}-cold",
+            *link, "--split", "users",
+        )  # fmt: skip
+    recxfer(
+        "prepare", amazon / "kitchen.csv.gz", work / "kitchen-later",
+        "--link", work / "food", "--split", "temporal",
+    )  # fmt: skip
+
+
+def same_titles(work):
+    """ML-100K as raw files whose films have the ids that ML-1M gives to the same titles."""
+    small, large = Dataset(work / "ml100k"), Dataset(work / "ml1m")
+    title_of = pl.scan_parquet(small.path / "items.parquet").select("item", "text")
+    id_of = pl.scan_parquet(large.path / "items.parquet").select("text", "item_id").unique("text")
+    users = pl.scan_parquet(small.path / "users.parquet")
+    log, people = work / "ml100k-as-ml1m.log.parquet", work / "ml100k-as-ml1m.people.parquet"
+    (
+        pl.scan_parquet(small.path / "interactions.parquet")
+        .join(title_of, on="item", how="left", maintain_order="left")
+        .join(id_of, on="text", how="left", maintain_order="left")
+        .join(users.select("user", "user_id"), on="user", how="left", maintain_order="left")
+        .select("user_id", pl.coalesce("item_id", "text").alias("item_id"), "timestamp")
+        .collect()
+        .write_parquet(log)
+    )
+    users.select("user_id", *small.info.labels).collect().write_parquet(people)
+    return log, people
+
+
+def cross_domain(bench):
+    """Both directions to cold people: all items, 99 candidates, and slices."""
+    runs = {
+        (source, target): bench.transfer(
+            f"{source}-to-{target}", f"{source}-next-item", f"{target}-cold", "cross-domain",
+            RECOMMENDERS, ITEM_BUDGET,
+        )
+        for source, target in DIRECTIONS
+    }  # fmt: skip
+    bench.wait()
+    found = []
+    for (source, target), of_methods in runs.items():
+        facts = {"part": "cross-domain", "task": f"{source} to {target}", "reference": "finetune"}
+        found += comparison(of_methods, by="history-length", ranked="all", **facts)
+        sampled = Protocol(candidates=99)
+        found += comparison(of_methods, protocol=sampled, ranked="1+99", **facts)
+        found += any_hit(of_methods, **facts)
+    return found
+
+
+def any_hit(runs, *, reference, **facts):
+    """Share of the people for whom any of their items is among the first 10."""
+    found = []
+    for method, of_seeds in runs.items():
+        shares = []
+        for run in of_seeds:
+            _, cases, _ = test_cases(run, Protocol())
+            hit = cases.frame.group_by("user").agg((pl.col("rank") <= 10).any())["rank"]
+            shares.append(hit.mean())
+        found.append(
+            {
+                **facts, "slice": "all", "by": "", "ranked": "all", "method": method,
+                "metric": "any-hit@10", "value": float(np.mean(shares)), "seeds": len(shares),
+                "people": len(hit),
+            }
+        )  # fmt: skip
+    return found
+
+
+def later(bench):
+    """Food to kitchen, tested on all that came after a day: people with and without a past."""
+    methods = {name: RECOMMENDERS[name] for name in (*LEARNERS, "popular", "user-knn")}
+    runs = bench.transfer(
+        "later", "food-next-item", "kitchen-later", "cross-domain", methods, ITEM_BUDGET, seeds=(0,)
+    )
+    bench.wait()
+    return comparison(
+        runs, "finetune", by="target-events", part="later", task="food to kitchen", ranked="all"
+    )
+
+
+def learning_curve(bench):
+    """Food to kitchen with fewer and fewer people to learn from."""
+    runs = {
+        share: bench.transfer(
+            f"share-{share}", "food-next-item", "kitchen-cold", "cross-domain",
+            {
+                name: [
+                    *METHODS[name], "--set", f"data.train_share={share}",
+                    "--epochs", EPOCHS_OF_SHARE[share],
+                ]
+                for name in LEARNERS
+            },
+            ITEM_BUDGET,
+        )
+        for share in SHARES[:-1]
+    }  # fmt: skip
+    runs[SHARES[-1]] = bench.transfer(
+        "food-to-kitchen", "food-next-item", "kitchen-cold", "cross-domain",
+        {name: METHODS[name] for name in LEARNERS}, ITEM_BUDGET,
+    )  # fmt: skip
+    bench.wait()
+    return [
+        row
+        for share, of_methods in runs.items()
+        for row in comparison(
+            of_methods, "scratch", part="learning-curve", task="food to kitchen", ranked="all",
+            share=share,
+        )
+    ]  # fmt: skip
+
+
+def shapes(bench):
+    """Patches of many shapes, food to kitchen, a fifth of the people."""
+    methods = {
+        name: ["--method", "peterrec", "--set", "data.train_share=0.2", "--epochs", 8, *words]
+        for name, words in SHAPES.items()
+    }
+    runs = bench.transfer(
+        "shapes", "food-next-item", "kitchen-cold", "cross-domain", methods, ITEM_BUDGET
+    )
+    bench.wait()
+    return comparison(runs, DEFAULT_SHAPE, part="shapes", task="food to kitchen", ranked="all")
+
+
+def directions_of_reading(bench):
+    """Serial or parallel patches on causal and on cloze bases, people of ML-100K."""
+    methods = {
+        "finetune": METHODS["finetune"],
+        "serial": METHODS["peterrec"],
+        "parallel": [*METHODS["peterrec"], "--set", "insertion=parallel"],
+    }
+    runs = {}
+    for objective in ("next-item", "cloze"):
+        for task in ("gender", "age"):
+            runs[objective, task] = bench.transfer(
+                f"ml100k-{objective}-{task}", f"ml100k-{objective}", "ml100k-people",
+                f"profile:{task}", methods, FEW_BUDGET,
+            )  # fmt: skip
+    bench.wait()
+    return [
+        row
+        for (objective, task), of_methods in runs.items()
+        for row in comparison(
+            of_methods, "finetune", part="reading", task=task, objective=objective
+        )
+    ]
+
+
+def second_people(bench):
+    """A base of ML-1M, the people of ML-100K."""
+    runs = {
+        task: bench.transfer(
+            f"second-{task}", "ml1m-next-item", "ml100k-as-ml1m", f"profile:{task}",
+            METHODS | {"majority": COMPANIONS["majority"]}, FEW_BUDGET,
+        )
+        for task in ("gender", "age")
+    }  # fmt: skip
+    bench.wait()
+    return profile_tables(bench, runs, "second people", "ml100k-as-ml1m")
+
+
+def profiles(bench, tasks, seeds):
+    """ML-1M: every method, every label."""
+    runs = {
+        task: bench.transfer(
+            f"ml1m-{task}", "ml1m-next-item", "ml1m", f"profile:{task}", COMPANIONS,
+            PROFILE_BUDGET, seeds=seeds,
+        )
+        for task in tasks
+    }  # fmt: skip
+    bench.wait()
+    return profile_tables(bench, runs, "profiles", "ml1m")
+
+
+def profile_tables(bench, runs, part, data):
+    found = []
+    for task, of_methods in runs.items():
+        regression = {"logistic regression": logistic_regression(Dataset(bench.work / data), task)}
+        found += comparison(of_methods, "finetune", others=regression, part=part, task=task)
+    return found
+
+
+def draw(table, path):
+    """NDCG@10 with its interval against the share of people learned from."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "recxfer"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for shift, method in zip((0.94, 1.0, 1.06), LEARNERS, strict=True):
+        mine = table.filter(method=method).sort("share")
+        value, low, high = (mine[name].to_numpy() for name in ("value", "low", "high"))
+        axes.errorbar(
+            mine["share"].to_numpy() * shift, value, yerr=(value - low, high - value),
+            marker="o", capsize=3, label=method,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("people of the target learned from")
+    axes.set_ylabel("NDCG@10, all items")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+PARTS = {
+    "cross-domain": cross_domain,
+    "learning-curve": learning_curve,
+    "shapes": shapes,
+    "later": later,
+    "reading": directions_of_reading,
+    "second": second_people,
+    "gender": lambda bench: profiles(bench, ["gender"], SEEDS),
+    "age, occupation": lambda bench: profiles(bench, ["age", "occupation"], (0,)),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("amazon", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--quick", action="store_true", help="one epoch of everything")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    prepare(options.work, options.amazon)
+    bench = Bench(options.work, options.jobs, quick=options.quick)
+    bench.pretrain("ml1m")
+    for data in ("food", "kitchen", "ml100k"):
+        bench.pretrain(data)
+    bench.pretrain("ml100k", "cloze")
+    out = options.work if options.quick else HERE
+    found = []
+    for part in options.parts:
+        found += PARTS[part](bench)
+        table = pl.DataFrame(found, infer_schema_length=None)
+        table.write_parquet(out / "results.parquet")
+        print(part, "done", file=sys.stderr, flush=True)
+    if "learning-curve" in options.parts:
+        draw(table.filter(part="learning-curve", metric="NDCG@10"), out / "learning-curve.svg")
+    show(
+        table,
+        ["HR@5", "MRR@5", "NDCG@10"],
+        index=("part", "task", "ranked", "slice", "share", "method"),
+    )
+    show(
+        table,
+        ["accuracy", "balanced_accuracy", "AUC"],
+        index=("part", "task", "objective", "method"),
+    )
+
+
+if __name__ == "__main__":
+    main()
