@@ -37,8 +37,11 @@ METHODS = {
     "finetune": ["--method", "finetune"],
     "last-layers": ["--method", "last-layers"],
     "probe": ["--method", "probe"],
-    "scratch": ["--method", "scratch"],
+    "scratch": ["--method", "scratch", "--lr", 1e-3],
 }
+"""Methods by name and what differs from the budget of the part. What starts from nothing has the
+larger step that pretraining took."""
+
 COMPANIONS = METHODS | {
     "peterrec, norms too": ["--method", "peterrec", "--set", "train_norms=true"],
     "lora": ["--method", "lora"],
@@ -397,16 +400,9 @@ def main():
         print(part, "done", file=sys.stderr, flush=True)
     if "learning-curve" in parts:
         draw(table.filter(part="learning-curve", metric="NDCG@10"), out / "learning-curve.svg")
-    show(
-        table,
-        ["HR@5", "MRR@5", "NDCG@10"],
-        index=("part", "task", "ranked", "slice", "share", "method"),
-    )
-    show(
-        table,
-        ["accuracy", "balanced_accuracy", "AUC"],
-        index=("part", "task", "objective", "method"),
-    )
+    columns = ["part", "task", "objective", "ranked", "share", "by", "slice", "method"]
+    index = [name for name in columns if name in table.columns]
+    show(table, ["HR@5", "MRR@5", "NDCG@10", "accuracy", "balanced_accuracy", "AUC"], index)
 
 
 if __name__ == "__main__":
