@@ -20,6 +20,7 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.registry import suggestion
+from recxfer.methods.task import Task
 from recxfer.training.cases import (
     CLASS_SLICERS,
     ITEM_SLICERS,
@@ -30,8 +31,15 @@ from recxfer.training.cases import (
     slices_of,
 )
 from recxfer.training.metrics import Metric
-from recxfer.training.opening import Bases, open_run, refuse_unneeded_base
+from recxfer.training.opening import (
+    Bases,
+    checkpoint_of,
+    open_run,
+    read_checked_header,
+    refuse_unneeded_base,
+)
 from recxfer.training.runs import Run
+from recxfer.training.sizes import Size, size_of
 from recxfer.training.statistics import (
     RESAMPLES,
     Difference,
@@ -89,12 +97,15 @@ class RunFigures:
     """Whether items that a user met before are candidates, which is where published figures differ;
     None for profiles."""
 
+    size: Size
+    """What the run adds to the backbone it stands on."""
+
     metrics: Mapping[str, Figure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDifference:
-    """One metric of one run minus that of the first."""
+    """One metric of one run minus that of the first one of its task."""
 
     run: str
     against: str
@@ -136,7 +147,7 @@ class EvaluateResult:
             "resamples": RESAMPLES,
             "runs": [asdict(run) for run in self.runs],
         }
-        if len(self.runs) > 1:
+        if self.differences:
             shown["differences"] = [
                 {
                     "run": d.run,
@@ -199,7 +210,7 @@ def resolve(
 
 
 def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
-    """Measure every run, and compare the others with the first."""
+    """Measure every run, and compare it with the first one of its task."""
     if config.report is not None:
         read = [*config.runs, *filter(None, (config.base, config.dataset))]
         refuse_existing(config.report, overwrite=config.overwrite, inputs=read)
@@ -217,28 +228,32 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         precision=config.precision,
     )
     figures: list[RunFigures] = []
-    compared: list[tuple[Path, dict[str, Difference]]] = []
+    differences: list[RunDifference] = []
     slices: list[SliceFigures] = []
-    first: tuple[Run, Cases] | None = None
     bases = Bases()
-    for path in config.runs:
-        opened = open_run(path, device, bases, moved_base=config.base)
-        _refuse_unused(opened, config)
-        cases, rows = cases_of(opened, protocol, config.dataset, precision, reporter)
-        figures.append(_figures(opened, cases, config))
-        if config.by is not None:
-            slices += _slices(opened, cases, rows, config, config.by)
-        if first is None:
-            first = opened, cases
-        else:
-            compared.append((path, _compared(opened, cases, *first, config)))
+    groups = _by_task(config.runs)
+    _refuse_unused(groups, config)
+    for paths in groups.values():
+        first: tuple[Run, Cases] | None = None
+        compared: dict[Path, dict[str, Difference]] = {}
+        for path in paths:
+            opened = open_run(path, device, bases, moved_base=config.base)
+            cases, rows = cases_of(opened, protocol, config.dataset, precision, reporter)
+            figures.append(_figures(opened, cases, config))
+            if config.by is not None:
+                slices += _slices(opened, cases, rows, config, config.by)
+            if first is None:
+                first = opened, cases
+            else:
+                compared[path] = _compared(opened, cases, *first, config)
+        differences += _differences(paths[0], compared)
     result = EvaluateResult(
         path=config.report or config.runs[0],
         on=config.on,
         seed=config.seed,
         by=config.by,
         runs=figures,
-        differences=_differences(config.runs[0], compared),
+        differences=differences,
         slices=slices,
     )
     if config.report is not None:
@@ -255,10 +270,20 @@ def _refuse_repeated(runs: Sequence[Path]) -> None:
         seen.add(path.resolve())
 
 
-def _refuse_unused(opened: Run, config: EvaluateConfig) -> None:
-    if config.for_items and not opened.task.ranks_items:
+def _by_task(runs: Sequence[Path]) -> dict[Task, list[Path]]:
+    """Runs of one task together, in the order in which they and their tasks were given."""
+    groups: dict[str, tuple[Task, list[Path]]] = {}
+    for path in runs:
+        task = Task.from_json(read_checked_header(checkpoint_of(path))["task"])
+        groups.setdefault(task.name, (task, []))[1].append(path)
+    return dict(groups.values())
+
+
+def _refuse_unused(groups: Mapping[Task, Sequence[Path]], config: EvaluateConfig) -> None:
+    if config.for_items and not any(task.ranks_items for task in groups):
+        task, paths = next(iter(groups.items()))
         raise UsageError(
-            f"{', '.join(config.for_items)}: {opened.path} is for {opened.task.name}, "
+            f"{', '.join(config.for_items)}: {paths[0]} is for {task.name}, "
             "where no items are ranked",
             hint="leave it out",
         )
@@ -278,6 +303,7 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
         people=np.unique(cases.people()).size,
         candidates=f"1+{config.candidates} sampled" if sampled else "all",
         seen=seen if cases.ranks_items else None,
+        size=size_of(opened),
         metrics={**measured, **covered},
     )
 
@@ -285,21 +311,24 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
 def _compared(
     opened: Run, cases: Cases, reference: Run, known: Cases, config: EvaluateConfig
 ) -> dict[str, Difference]:
-    if opened.task.name != reference.task.name or not cases.identity.equals(known.identity):
+    if not cases.identity.equals(known.identity):
         raise UsageError(
-            f"{opened.path} ({opened.task.name}, {cases.frame.height} cases) and {reference.path} "
-            f"({reference.task.name}, {known.frame.height} cases) were not held to the same cases",
+            f"{opened.path} ({cases.frame.height:,} cases) and {reference.path} "
+            f"({known.frame.height:,} cases), both for {opened.task.name}, were not held to the "
+            "same cases",
             hint="compare runs of one task on one dataset; evaluate others on their own",
         )
     return compare(cases.metrics(config.at), known.metrics(config.at), cases.people(), config.seed)
 
 
 def _differences(
-    against: Path, compared: Sequence[tuple[Path, Mapping[str, Difference]]]
+    against: Path, compared: Mapping[Path, Mapping[str, Difference]]
 ) -> list[RunDifference]:
     """Per run and metric; p-values are adjusted over the runs, for each metric on its own."""
-    metrics = list(compared[0][1]) if compared else []
-    adjusted = {metric: holm([found[metric].p for _, found in compared]) for metric in metrics}
+    metrics = next(iter(compared.values()), {})
+    adjusted = {
+        metric: holm([found[metric].p for found in compared.values()]) for metric in metrics
+    }
     return [
         RunDifference(
             run=str(path),
@@ -308,7 +337,7 @@ def _differences(
             difference=found[metric],
             p_holm=adjusted[metric][place],
         )
-        for place, (path, found) in enumerate(compared)
+        for place, (path, found) in enumerate(compared.items())
         for metric in metrics
     ]
 

@@ -25,9 +25,14 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
         path: the HTML file.
         result: what `evaluate --json` prints.
     """
-    parts = [_protocol(result), _runs(result["runs"])]
-    if result.get("differences"):
-        parts.append(_differences(result["differences"]))
+    parts = []
+    for task in dict.fromkeys(run["task"] for run in result["runs"]):
+        runs = [run for run in result["runs"] if run["task"] == task]
+        names = {run["run"] for run in runs}
+        parts += [f"<h2>{escape(task)}</h2>", _protocol(result, runs[0]), _runs(runs)]
+        compared = [d for d in result.get("differences", []) if d["run"] in names]
+        if compared:
+            parts.append(_differences(compared))
     if result.get("slices"):
         parts.append(_slices(result["by"], result["slices"]))
     page = (
@@ -39,8 +44,7 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _protocol(result: Mapping[str, Any]) -> str:
-    first = result["runs"][0]
+def _protocol(result: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     ranked = ""
     if first["seen"]:
         ranked = f"Candidates: {first['candidates']}; items met before: {first['seen']}. "
@@ -55,13 +59,18 @@ def _protocol(result: Mapping[str, Any]) -> str:
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
     names = list(runs[0]["metrics"])
-    head = ["run", "method", "task", "cases", "candidates", *names]
+    head = ["run", "method", "checkpoint", "share of backbone", *names]
     rows = (
-        [r["run"], r["method"], r["task"], f"{r['cases']:,}", r["candidates"]]
+        [r["run"], r["method"], f"{r['size']['checkpoint_bytes']:,} bytes"]
+        + [_share(r["size"]["backbone_share"])]
         + [_figure(r["metrics"].get(name)) for name in names]
         for r in runs
     )
-    return "<h2>Runs</h2>" + _table(head, rows)
+    return _table(head, rows)
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
@@ -76,7 +85,7 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
     )
     against = differences[0]["against"]
     head = ["run", "metric", "difference", "low", "high", "p", "p (Holm)"]
-    return f"<h2>Against {escape(against)}, in pairs</h2>" + _table(head, rows)
+    return f"<h3>Against {escape(against)}, in pairs</h3>" + _table(head, rows)
 
 
 def _slices(by: str, slices: Sequence[Mapping[str, Any]]) -> str:

@@ -43,19 +43,31 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         ) from error
 
 
+def byte_sizes(path: Path) -> dict[str, int]:
+    """Bytes of each tensor, read with the standard library alone and without the tensors."""
+    facts = _safetensors_header(path)
+    spans = {name: facts[name]["data_offsets"] for name in facts if name != "__metadata__"}
+    return {name: end - start for name, (start, end) in spans.items()}
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """The `recxfer` header, read with the standard library alone and without the tensors."""
+    metadata = _safetensors_header(path).get("__metadata__", {})
+    if HEADER_KEY not in metadata:
+        raise CheckpointError(f"{path} was not written by recxfer: its header lacks {HEADER_KEY!r}")
+    decoded: dict[str, Any] = json.loads(metadata[HEADER_KEY])
+    return decoded
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _HEADER_LIMIT:
                 raise CheckpointError(f"{path} is not a safetensors file: header of {length} bytes")
-            metadata = json.loads(file.read(length)).get("__metadata__", {})
+            facts: dict[str, Any] = json.loads(file.read(length))
+            return facts
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist", hint="is this a finished run?") from error
     except (struct.error, ValueError, IsADirectoryError) as error:
         raise CheckpointError(f"{path} is not a safetensors file, or is cut short") from error
-    if HEADER_KEY not in metadata:
-        raise CheckpointError(f"{path} was not written by recxfer: its header lacks {HEADER_KEY!r}")
-    decoded: dict[str, Any] = json.loads(metadata[HEADER_KEY])
-    return decoded

@@ -37,6 +37,7 @@ def runs(films, tmp_path_factory):
         ("popular", "popular", "next-item"),
         ("probe", "probe", "profile:taste"),
         ("finetune", "finetune", "profile:taste"),
+        ("patched", "peterrec", "profile:taste"),
         ("groups", "probe", "profile:group"),
     ):
         config = transfer.resolve(
@@ -192,11 +193,58 @@ def test_flags_for_items_are_refused_for_profiles(runs, options, named):
         measure(runs / "probe", **options)
 
 
-def test_runs_of_different_cases_cannot_be_compared(runs):
-    with pytest.raises(UsageError, match="not held to the same cases"):
-        measure(runs / "base", runs / "probe")
-    with pytest.raises(UsageError, match="not held to the same cases"):
-        measure(runs / "probe", runs / "groups")
+def test_runs_of_different_cases_cannot_be_compared(runs, tmp_path):
+    other = fresh(runs, tmp_path, "probe")
+    kept = measure(other)
+    (file,) = other.glob("cases-*.parquet")
+    frame = pl.read_parquet(file)
+    frame.head(-1).write_parquet(file)
+    with pytest.raises(UsageError, match=r"probe \(\d+ cases\) .* not held to the same cases"):
+        measure(runs / "probe", other)
+    assert kept.runs[0].cases == frame.height
+
+
+def test_tasks_stand_side_by_side_and_runs_are_compared_within_their_task(runs, tmp_path):
+    order = ["probe", "base", "groups", "patched", "popular", "finetune"]
+    report = tmp_path / "report.html"
+    result = measure(*(runs / name for name in order), at="5", report=report)
+    grouped = ["probe", "patched", "finetune", "base", "popular", "groups"]
+    assert [run.run for run in result.runs] == [str(runs / name) for name in grouped]
+    against = {d["run"]: d["against"] for d in result.as_json()["differences"]}
+    assert against == {
+        str(runs / "patched"): str(runs / "probe"),
+        str(runs / "finetune"): str(runs / "probe"),
+        str(runs / "popular"): str(runs / "base"),
+    }
+    alone = measure(runs / "probe", runs / "patched", runs / "finetune")
+    assert result.runs[:3] == alone.runs
+    assert list(result.differences[: len(alone.differences)]) == list(alone.differences)
+    tables = render(result).renderables
+    assert [table.title.plain.split(" on ")[0] for table in tables] == [
+        "profile:taste", "next-item", "profile:group",
+    ]  # fmt: skip
+    page = report.read_text()
+    assert page.index("<h2>profile:taste</h2>") < page.index("<h2>next-item</h2>")
+    assert page.count("in pairs</h3>") == 2
+
+
+def test_a_run_s_size_leaves_item_tables_out(runs):
+    shown = measure(*(runs / name for name in ("base", "popular", "finetune", "patched")))
+    size = {run.method: run.size for run in shown.runs}
+    for name, run in (("finetune", "finetune"), ("peterrec", "patched")):
+        assert size[name].checkpoint_bytes == (runs / run / CHECKPOINT).stat().st_size
+    assert size["popular"].backbone_share is None
+    assert size["next-item"].backbone_share == 1
+    classes = (8 + 1) * 2 * 4
+    opened = open_run(runs / "patched", CPU).model
+    patches = sum(p.nbytes for name, p in opened.named_parameters() if "patch" in name)
+    body = sum(
+        p.nbytes
+        for name, p in open_run(runs / "base", CPU).model.named_parameters()
+        if "item_table" not in name
+    )
+    assert size["finetune"].backbone_share == pytest.approx((body + classes) / body)
+    assert size["peterrec"].backbone_share == pytest.approx((patches + classes) / body)
 
 
 def test_sampled_candidates_say_so_everywhere(runs, tmp_path):
@@ -317,7 +365,7 @@ def test_the_report_stands_alone_and_escapes_everything(runs, tmp_path):
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;" in page
     assert "://" not in page
-    for part in ("<h2>Runs</h2>", "in pairs</h2>", "<h2>By history-length</h2>", "p (Holm)"):
+    for part in ("<h2>next-item</h2>", "in pairs</h3>", "<h2>By history-length</h2>", "p (Holm)"):
         assert part in page
     with pytest.raises(UsageError, match="exists already"):
         measure(runs / "popular", report=report)

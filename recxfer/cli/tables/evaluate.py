@@ -6,42 +6,53 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recxfer.commands.evaluate import EvaluateResult, SliceFigures
+from recxfer.commands.evaluate import EvaluateResult, RunFigures, SliceFigures
+from recxfer.training.sizes import Size
 from recxfer.training.statistics import Figure
 
 
 def render(result: EvaluateResult) -> RenderableType:
-    """A table of all runs and, where asked for, one of each run's slices."""
-    parts: list[RenderableType] = [_runs(result)]
+    """A table of each task's runs and, where asked for, one of each run's slices."""
+    parts: list[RenderableType] = [
+        _runs(result, [run for run in result.runs if run.task == task])
+        for task in dict.fromkeys(run.task for run in result.runs)
+    ]
     for run in dict.fromkeys(part.run for part in result.slices):
         own = [part for part in result.slices if part.run == run]
         parts.append(_slices(run, result.by or "", own))
     return Group(*parts)
 
 
-def _runs(result: EvaluateResult) -> Table:
-    first = result.runs[0]
-    table = Table(title=_title(result), title_justify="left", caption_justify="left")
+def _runs(result: EvaluateResult, runs: Sequence[RunFigures]) -> Table:
+    first = runs[0]
+    table = Table(title=_title(result, first), title_justify="left", caption_justify="left")
     table.add_column("metric", style="bold")
-    for run in result.runs:
+    for run in runs:
         table.add_column(Text(f"{run.run}\n({run.method})"), justify="right")
     differences = {(d.run, d.metric): d for d in result.differences}
     for metric in first.metrics:
         cells = [Text(metric)]
-        for place, run in enumerate(result.runs):
+        for run in runs:
             cell = _figure(run.metrics[metric])
-            compared = differences.get((run.run, metric)) if place else None
+            compared = differences.get((run.run, metric))
             if compared is not None and compared.difference.value is not None:
                 cell.append(f"\n{compared.difference.value:+.4f}, p {compared.p_holm:.3f}", "cyan")
             cells.append(cell)
         table.add_row(*cells)
-    if result.differences:
+    table.add_row("checkpoint", *(_size(run.size) for run in runs))
+    if len(runs) > 1:
         table.caption = f"Differences to {first.run}, in pairs; p by bootstrap, adjusted (Holm)."
     return table
 
 
-def _title(result: EvaluateResult) -> Text:
-    first = result.runs[0]
+def _size(size: Size) -> Text:
+    share = (
+        "no backbone" if size.backbone_share is None else f"{size.backbone_share:.1%} of backbone"
+    )
+    return Text.assemble(f"{size.checkpoint_bytes / 1e6:,.2f} MB\n", (share, "dim"))
+
+
+def _title(result: EvaluateResult, first: RunFigures) -> Text:
     parts = [f"{first.task} on {first.dataset}: {first.cases:,} {result.on} cases"]
     if first.people != first.cases:
         parts[0] += f" of {first.people:,} people"

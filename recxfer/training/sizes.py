@@ -1,0 +1,54 @@
+"""What a run costs to keep and to serve, beside the backbone it stands on."""
+
+from dataclasses import dataclass
+
+import torch
+
+from recxfer.foundation import tensors
+from recxfer.foundation.names import CHECKPOINT
+from recxfer.models.backbone import Backbone
+from recxfer.models.heads import LinearHead
+from recxfer.training.opening import build_backbone
+from recxfer.training.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Bytes of a run's checkpoint."""
+
+    checkpoint_bytes: int
+    """The file, whole."""
+
+    backbone_share: float | None
+    """Its tensors in relation to the backbone's, item tables (of inputs and outputs) left out on
+    both sides; None where there is no backbone in it."""
+
+
+def size_of(run: Run) -> Size:
+    """Measure a run's checkpoint."""
+    path = run.path / CHECKPOINT
+    backbones = {
+        name: module for name, module in run.model.named_modules() if isinstance(module, Backbone)
+    }
+    if not backbones:
+        return Size(path.stat().st_size, None)
+    tables = [f"{name}.item_table." for name in backbones]
+    if run.task.ranks_items:
+        tables += [
+            f"{name}."
+            for name, module in run.model.named_modules()
+            if isinstance(module, LinearHead)
+        ]
+    kept = sum(
+        size
+        for name, size in tensors.byte_sizes(path).items()
+        if not name.startswith(tuple(tables))
+    )
+    with torch.device("meta"):
+        bare = build_backbone(run.header["backbone"])
+    whole = sum(
+        parameter.nbytes
+        for parameter in bare.parameters()
+        if parameter is not bare.item_table.weight
+    )
+    return Size(path.stat().st_size, kept / whole)
