@@ -21,15 +21,15 @@ from recxfer.methods.supervised import (
 )
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
-from recxfer.models.user_model import UserModel
+from recxfer.models.user_model import Readout, UserModel
 
 
 class ProbeConfig(SupervisedConfig):
     """Settings of `probe`."""
 
-    readout: Literal["auto", "token", "last", "mean"] = "mean"
-    """`mean`: all events; `last`: the last event. `token` trains a token through the frozen
-    backbone, and is then neither linear nor cheap."""
+    readout: Readout | Literal["auto"] = "mean"
+    """`mean`: all events; `last`: the last event. `token` and `first-token` train tokens through
+    the frozen backbone, and are neither linear nor cheap."""
 
 
 @final

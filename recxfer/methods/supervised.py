@@ -15,14 +15,16 @@ from recxfer.models.heads import LinearHead
 from recxfer.models.item_loss import ItemLoss, ItemLossConfig
 from recxfer.models.losses import softmax_loss
 from recxfer.models.output import Output
-from recxfer.models.user_model import UserModel
+from recxfer.models.user_model import Readout, UserModel
 
 
 class SupervisedConfig(ItemLossConfig):
     """Settings of every method that trains a user model; losses concern item outputs alone."""
 
-    readout: Literal["auto", "token", "last", "mean"] = "auto"
-    """`token`: trainable task tokens (PeterRec); `last`: the last event; `mean`: all events.
+    readout: Readout | Literal["auto"] = "auto"
+    """`token`: trainable task tokens behind the history, and in front of it too where the base is
+    not causal (PeterRec); `first-token`: in front alone; `last`: the last event; `mean`: all of
+    them.
     `auto` is `mean` for profiles, whose evidence lies in the whole history, and `token` for
     cross-domain tasks. The `next-item` task always reads the last event."""
 
@@ -77,9 +79,7 @@ class SupervisedMethod(Method[SupervisedT, UserModel]):
         """See `Method.close`: nothing happens between phases."""
 
 
-def user_model(
-    base: Base, task: Task, readout: Literal["auto", "token", "last", "mean"], rng: Rng
-) -> UserModel:
+def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng) -> UserModel:
     """A user model for the task on the base's backbone, which is used in place.
 
     `next-item` keeps the pretraining head where the items are the same, and gets a fresh item

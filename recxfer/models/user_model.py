@@ -5,15 +5,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
 from recxfer.models.output import Output
 from recxfer.models.reading import append_token, last_positions, mean_positions, prepend_token
 
-Readout = Literal["token", "last", "mean"]
-"""How a history becomes one vector: `token` adds trainable task tokens, behind the history of a
-causal backbone and at both ends of another (PeterRec, section 3.2); `last` takes the last event's
-hidden state; `mean` averages all of them."""
+Readout = Literal["token", "first-token", "last", "mean"]
+"""How a history becomes one vector. `token` adds trainable task tokens and sums what stands there:
+behind the history of a causal backbone, at both ends of another (PeterRec, section 3.2).
+`first-token` adds one in front alone, for a backbone that is not causal. `last` takes the last
+event's hidden state; `mean` averages all of them."""
 
 
 class UserModel(nn.Module):
@@ -29,29 +31,46 @@ class UserModel(nn.Module):
             head: the output layer; None ties it to the backbone's item table.
             readout: how to read a vector.
             classifies: whether outputs are classes, not items.
+
+        Raises:
+            ConfigError: a first token would see nothing of the history.
         """
         super().__init__()
+        if readout == "first-token" and backbone.causal:
+            raise ConfigError(
+                "readout=first-token on a causal backbone: a token in front sees no event",
+                hint="choose readout=token, or a base pretrained with --objective cloze",
+            )
         self.backbone = backbone
         self.head = head
         self.readout = readout
         self.classifies = classifies
-        ends = 0 if readout != "token" else 1 if backbone.causal else 2
+        self.token_ends = _token_ends(readout, causal=backbone.causal)
         self.tokens = nn.ParameterList(
-            nn.Parameter(torch.randn(backbone.width) * 0.02) for _ in range(ends)
+            nn.Parameter(torch.randn(backbone.width) * 0.02) for _ in self.token_ends
         )
 
     def user_vectors(self, item_BL: Tensor, length_B: Tensor) -> Tensor:
         """One vector per history (B, D)."""
         embedded_BLD = self.backbone.embed(item_BL)
-        for position, token_D in enumerate(self.tokens):
-            add = append_token if position == 0 else prepend_token
+        for end, token_D in zip(self.token_ends, self.tokens, strict=True):
+            add = append_token if end == "behind" else prepend_token
             embedded_BLD, length_B = add(embedded_BLD, length_B, token_D)
         hidden_BLD = self.backbone.encode(embedded_BLD, length_B)
         if self.readout == "mean":
             return mean_positions(hidden_BLD, length_B)
+        if self.readout == "first-token":
+            return hidden_BLD[:, 0]
         last_BD = last_positions(hidden_BLD, length_B)
-        return last_BD + hidden_BLD[:, 0] if len(self.tokens) == 2 else last_BD
+        return last_BD + hidden_BLD[:, 0] if "before" in self.token_ends else last_BD
 
     def output(self) -> Output:
         """The output layer."""
         return Output(self.backbone.item_weight_VD) if self.head is None else self.head.output()
+
+
+def _token_ends(readout: Readout, *, causal: bool) -> tuple[Literal["behind", "before"], ...]:
+    """Where task tokens stand, in the order in which they are added."""
+    if readout == "token":
+        return ("behind",) if causal else ("behind", "before")
+    return ("before",) if readout == "first-token" else ()

@@ -62,6 +62,13 @@ def test_a_delta_says_which_base_is_missing(copied):
     assert "--base" in caught.value.hint
 
 
+def test_a_first_token_on_a_causal_base_is_refused(base, films, tmp_path):
+    with pytest.raises(ConfigError, match="first-token") as caught:
+        adapt(base, films, tmp_path / "run", "peterrec", settings=["readout=first-token"])
+    assert "cloze" in caught.value.hint
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture
 def moved(copied):
     """The same after both the base and the dataset went elsewhere."""
