@@ -1,6 +1,7 @@
 """What the scripts of the result pages share: runs that resume, and tables over seeds."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -157,18 +158,41 @@ def _cost(runs):
     }
 
 
-def show(table, metrics, index):
-    """Print figures with their intervals, one row per method."""
-    cell = pl.format(
-        "{} [{}, {}]",
-        pl.col("value").round(4),
-        pl.col("low").round(4),
-        pl.col("high").round(4),
-    )
-    wide = (
-        table.filter(pl.col("metric").is_in(metrics))
-        .with_columns(cell.alias("cell"))
-        .pivot("metric", index=index, values="cell")
-    )
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):
-        print(wide)
+def figure(row, *, digits=3):
+    """A value with its interval, as a cell."""
+    value, low, high = (row.get(name) for name in ("value", "low", "high"))
+    if value is None:
+        return ""
+    interval = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{interval}"
+
+
+def difference(row, *, digits=3):
+    """A paired difference with its interval and p-value, as a cell; empty for the reference."""
+    if row.get("difference") is None or row["method"] == row["reference"]:
+        return ""
+    value, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}], p {row['p']:.3f}"
+
+
+def markdown(header, rows):
+    """A table in Markdown; numbers are set as they come."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def fill(page, tables):
+    """Put tables into a page, each between the comments `<!-- NAME -->` and `<!-- end -->`.
+
+    Figures are never copied by hand. A table without a place, or a place without a table, ends
+    the script.
+    """
+    text = page.read_text()
+    places = re.findall(r"<!-- (?!end -->)(.+?) -->", text)
+    if sorted(places) != sorted(tables):
+        sys.exit(f"{page}: places {sorted(places)}, tables {sorted(tables)}")
+    for name, table in tables.items():
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        _, _, after = rest.partition("<!-- end -->")
+        text = f"{before}<!-- {name} -->\n\n{table}\n\n<!-- end -->{after}"
+    page.write_text(text)
