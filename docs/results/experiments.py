@@ -196,3 +196,20 @@ def fill(page, tables):
         _, _, after = rest.partition("<!-- end -->")
         text = f"{before}<!-- {name} -->\n\n{table}\n\n<!-- end -->{after}"
     page.write_text(text)
+
+
+def show(table, metrics, index):
+    """Print figures with their intervals, one row per method."""
+    cell = pl.format(
+        "{} [{}, {}]",
+        pl.col("value").round(4),
+        pl.col("low").round(4),
+        pl.col("high").round(4),
+    )
+    wide = (
+        table.filter(pl.col("metric").is_in(metrics))
+        .with_columns(cell.alias("cell"))
+        .pivot("metric", index=index, values="cell")
+    )
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=60):
+        print(wide)

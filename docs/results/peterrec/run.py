@@ -102,20 +102,24 @@ class Bench:
         self.work, self.quick = work, quick
         self.few = ["--epochs", 1] if quick else []
         self.pool = ThreadPoolExecutor(jobs)
-        self.bases = {}
+        self.bases = set()
         self.waiting = []
 
-    def pretrain(self, data, objective="next-item", budget=()):
-        """Ask for a nextitnet base; who transfers it waits for it."""
-        self.bases[f"{data}-{objective}"] = self.pool.submit(
-            recxfer, "pretrain", self.work / data, self.work / f"{data}-{objective}",
-            "--backbone", "nextitnet", "--objective", objective, "--threads", 1,
-            *budget, *self.few,
-        )  # fmt: skip
+    def base(self, data, objective="next-item"):
+        """A nextitnet base, pretrained when the first part asks for it."""
+        path = self.work / f"{data}-{objective}"
+        if path not in self.bases:
+            budget = SHOP_BUDGET if data in ("food", "kitchen") else []
+            self.bases.add(path)
+            self.pool.submit(
+                recxfer, "pretrain", self.work / data, path,
+                "--backbone", "nextitnet", "--objective", objective, "--threads", 1,
+                *budget, *self.few,
+            ).result()  # fmt: skip
+        return path
 
     def transfer(self, group, base, data, task, methods, budget, *, seeds=SEEDS):
         """Ask for runs; returns each method's directories, one per seed."""
-        self.bases[base].result()
         folder = self.work / group
         folder.mkdir(exist_ok=True)
         runs = {}
@@ -128,7 +132,7 @@ class Bench:
                 )
                 settings = [*budget, *PROBE.get(method, [])]
                 self._ask(
-                    "transfer", self.work / base, self.work / data, run, "--task", task,
+                    "transfer", base, self.work / data, run, "--task", task,
                     "--seed", seed, "--threads", 1, *settings, *words, *self.few,
                 )  # fmt: skip
                 runs.setdefault(method, []).append(run)
@@ -193,7 +197,7 @@ def cross_domain(bench):
     """Both directions to cold people: all items, 99 candidates, and slices."""
     runs = {
         (source, target): bench.transfer(
-            f"{source}-to-{target}", f"{source}-next-item", f"{target}-cold", "cross-domain",
+            f"{source}-to-{target}", bench.base(source), f"{target}-cold", "cross-domain",
             RECOMMENDERS, ITEM_BUDGET,
         )
         for source, target in DIRECTIONS
@@ -234,7 +238,13 @@ def later(bench):
     """Food to kitchen, tested on all that came after a day: people with and without a past."""
     methods = {name: RECOMMENDERS[name] for name in (*LEARNERS, "popular", "user-knn")}
     runs = bench.transfer(
-        "later", "food-next-item", "kitchen-later", "cross-domain", methods, ITEM_BUDGET, seeds=(0,)
+        "later",
+        bench.base("food"),
+        "kitchen-later",
+        "cross-domain",
+        methods,
+        ITEM_BUDGET,
+        seeds=(0,),
     )
     bench.wait()
     return comparison(
@@ -246,7 +256,7 @@ def learning_curve(bench):
     """Food to kitchen with fewer and fewer people to learn from."""
     runs = {
         share: bench.transfer(
-            f"share-{share}", "food-next-item", "kitchen-cold", "cross-domain",
+            f"share-{share}", bench.base("food"), "kitchen-cold", "cross-domain",
             {
                 name: [
                     *METHODS[name], "--set", f"data.train_share={share}",
@@ -259,7 +269,7 @@ def learning_curve(bench):
         for share in SHARES[:-1]
     }  # fmt: skip
     runs[SHARES[-1]] = bench.transfer(
-        "food-to-kitchen", "food-next-item", "kitchen-cold", "cross-domain",
+        "food-to-kitchen", bench.base("food"), "kitchen-cold", "cross-domain",
         {name: METHODS[name] for name in LEARNERS}, ITEM_BUDGET,
     )  # fmt: skip
     bench.wait()
@@ -280,7 +290,7 @@ def shapes(bench):
         for name, words in SHAPES.items()
     }
     runs = bench.transfer(
-        "shapes", "food-next-item", "kitchen-cold", "cross-domain", methods, ITEM_BUDGET
+        "shapes", bench.base("food"), "kitchen-cold", "cross-domain", methods, ITEM_BUDGET
     )
     bench.wait()
     return comparison(runs, DEFAULT_SHAPE, part="shapes", task="food to kitchen", ranked="all")
@@ -297,7 +307,7 @@ def directions_of_reading(bench):
     for objective in ("next-item", "cloze"):
         for task in ("gender", "age"):
             runs[objective, task] = bench.transfer(
-                f"ml100k-{objective}-{task}", f"ml100k-{objective}", "ml100k-people",
+                f"ml100k-{objective}-{task}", bench.base("ml100k", objective), "ml100k-people",
                 f"profile:{task}", methods, FEW_BUDGET,
             )  # fmt: skip
     bench.wait()
@@ -314,7 +324,7 @@ def second_people(bench):
     """A base of ML-1M, the people of ML-100K."""
     runs = {
         task: bench.transfer(
-            f"second-{task}", "ml1m-next-item", "ml100k-as-ml1m", f"profile:{task}",
+            f"second-{task}", bench.base("ml1m"), "ml100k-as-ml1m", f"profile:{task}",
             METHODS | {"majority": COMPANIONS["majority"]}, FEW_BUDGET,
         )
         for task in ("gender", "age")
@@ -327,7 +337,7 @@ def profiles(bench, tasks, seeds):
     """ML-1M: every method, every label."""
     runs = {
         task: bench.transfer(
-            f"ml1m-{task}", "ml1m-next-item", "ml1m", f"profile:{task}", COMPANIONS,
+            f"ml1m-{task}", bench.base("ml1m"), "ml1m", f"profile:{task}", COMPANIONS,
             PROFILE_BUDGET, seeds=seeds,
         )
         for task in tasks
@@ -396,12 +406,6 @@ def main():
     prepare(options.work, options.amazon)
     bench = Bench(options.work, options.jobs, quick=options.quick)
     parts = options.parts or (["shapes", "reading"] if options.quick else list(PARTS))
-    if not options.quick:
-        bench.pretrain("ml1m")
-    for data in ("food", "kitchen"):
-        bench.pretrain(data, budget=SHOP_BUDGET)
-    bench.pretrain("ml100k")
-    bench.pretrain("ml100k", "cloze")
     out = options.work if options.quick else HERE
     found = []
     for part in parts:
