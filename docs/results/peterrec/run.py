@@ -4,9 +4,9 @@ Usage: python docs/results/peterrec/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jo
 
 FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
 are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
-one thread; `--jobs` of them run side by side. At the end it writes `results.parquet` and
-`learning-curve.svg` beside itself (with --quick, into WORK_DIRECTORY). Drawing needs matplotlib:
-`pip install recxfer[plot]`.
+one thread; `--jobs` of them run side by side. Results go into `results.parquet` beside this script
+(with --quick, into WORK_DIRECTORY); once every part is there, so do the tables of `index.md` and
+`learning-curve.svg`. Drawing needs matplotlib: `pip install recxfer[plot]`.
 """
 
 import argparse
@@ -25,11 +25,12 @@ sys.path.insert(0, str(HERE.parent))
 
 from experiments import (  # noqa: E402  # one folder up, for the pages to share
     comparison,
+    fill,
     logistic_regression,
     recxfer,
-    show,
     test_cases,
 )
+from page import draw, tables  # noqa: E402
 
 SEEDS = (0, 1, 2)
 METHODS = {
@@ -205,7 +206,7 @@ def cross_domain(bench):
     bench.wait()
     found = []
     for (source, target), of_methods in runs.items():
-        facts = {"part": "cross-domain", "task": f"{source} to {target}"}
+        facts = {"task": f"{source} to {target}"}
         for reference in REFERENCES:
             by = "history-length" if reference == REFERENCES[0] else None
             found += comparison(of_methods, reference, by=by, ranked="all", **facts)
@@ -247,9 +248,7 @@ def later(bench):
         seeds=(0,),
     )
     bench.wait()
-    return comparison(
-        runs, "finetune", by="target-events", part="later", task="food to kitchen", ranked="all"
-    )
+    return comparison(runs, "finetune", by="target-events", task="food to kitchen", ranked="all")
 
 
 def learning_curve(bench):
@@ -277,7 +276,7 @@ def learning_curve(bench):
         row
         for share, of_methods in runs.items()
         for row in comparison(
-            of_methods, "scratch", part="learning-curve", task="food to kitchen", ranked="all",
+            of_methods, "scratch", task="food to kitchen", ranked="all",
             share=share,
         )
     ]  # fmt: skip
@@ -293,7 +292,7 @@ def shapes(bench):
         "shapes", bench.base("food"), "kitchen-cold", "cross-domain", methods, ITEM_BUDGET
     )
     bench.wait()
-    return comparison(runs, DEFAULT_SHAPE, part="shapes", task="food to kitchen", ranked="all")
+    return comparison(runs, DEFAULT_SHAPE, task="food to kitchen", ranked="all")
 
 
 def directions_of_reading(bench):
@@ -314,9 +313,7 @@ def directions_of_reading(bench):
     return [
         row
         for (objective, task), of_methods in runs.items()
-        for row in comparison(
-            of_methods, "finetune", part="reading", task=task, objective=objective
-        )
+        for row in comparison(of_methods, "finetune", task=task, objective=objective)
     ]
 
 
@@ -330,7 +327,7 @@ def second_people(bench):
         for task in ("gender", "age")
     }  # fmt: skip
     bench.wait()
-    return profile_tables(bench, runs, "second people", "ml100k-as-ml1m")
+    return profile_tables(bench, runs, "ml100k-as-ml1m")
 
 
 def profiles(bench, tasks, seeds):
@@ -343,43 +340,16 @@ def profiles(bench, tasks, seeds):
         for task in tasks
     }  # fmt: skip
     bench.wait()
-    return profile_tables(bench, runs, "profiles", "ml1m")
+    return profile_tables(bench, runs, "ml1m")
 
 
-def profile_tables(bench, runs, part, data):
+def profile_tables(bench, runs, data):
+    """Every method on every label, logistic regression on item sets among them."""
     found = []
     for task, of_methods in runs.items():
         regression = {"logistic regression": logistic_regression(Dataset(bench.work / data), task)}
-        found += comparison(of_methods, "finetune", others=regression, part=part, task=task)
+        found += comparison(of_methods, "finetune", others=regression, task=task)
     return found
-
-
-def draw(table, path):
-    """NDCG@10 with its interval against the share of people learned from."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "recxfer"
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for shift, method in zip((0.94, 1.0, 1.06), LEARNERS, strict=True):
-        mine = table.filter(method=method).sort("share")
-        value, low, high = (mine[name].to_numpy() for name in ("value", "low", "high"))
-        axes.errorbar(
-            mine["share"].to_numpy() * shift, value, yerr=(value - low, high - value),
-            marker="o", capsize=3, label=method,
-        )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("people of the target learned from")
-    axes.set_ylabel("NDCG@10, all items")
-    axes.legend(frameon=False)
-    axes.grid(alpha=0.3)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
 
 
 PARTS = {
@@ -388,9 +358,9 @@ PARTS = {
     "shapes": shapes,
     "later": later,
     "reading": directions_of_reading,
-    "second": second_people,
-    "gender": lambda bench: profiles(bench, ["gender"], SEEDS),
-    "age, occupation": lambda bench: profiles(bench, ["age", "occupation"], (0,)),
+    "second people": second_people,
+    "profiles": lambda bench: profiles(bench, ["gender"], SEEDS),
+    "more profiles": lambda bench: profiles(bench, ["age", "occupation"], SEEDS[:1]),
 }
 
 
@@ -399,25 +369,27 @@ def main():
     parser.add_argument("work", type=Path)
     parser.add_argument("amazon", type=Path)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--parts", nargs="+", choices=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="others stay as they are")
     parser.add_argument("--quick", action="store_true", help="two parts, one seed, one epoch")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     prepare(options.work, options.amazon)
     bench = Bench(options.work, options.jobs, quick=options.quick)
-    parts = options.parts or (["shapes", "reading"] if options.quick else list(PARTS))
     out = options.work if options.quick else HERE
-    found = []
-    for part in parts:
-        found += PARTS[part](bench)
-        table = pl.DataFrame(found, infer_schema_length=None)
-        table.write_parquet(out / "results.parquet")
+    results = out / "results.parquet"
+    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
+    for part in options.parts or (["shapes", "reading"] if options.quick else list(PARTS)):
+        rows = pl.DataFrame(PARTS[part](bench), infer_schema_length=None)
+        kept = found.filter(pl.col("part") != part)
+        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
+        found.write_parquet(results)
         print(part, "done", file=sys.stderr, flush=True)
-    if "learning-curve" in parts:
-        draw(table.filter(part="learning-curve", metric="NDCG@10"), out / "learning-curve.svg")
-    columns = ["part", "task", "objective", "ranked", "share", "by", "slice", "method"]
-    index = [name for name in columns if name in table.columns]
-    show(table, ["HR@5", "MRR@5", "NDCG@10", "accuracy", "balanced_accuracy", "AUC"], index)
+    made = tables(found)
+    for name, table in made.items():
+        print(f"\n{name}\n\n{table}")
+    if set(found["part"]) == set(PARTS):
+        fill(out / "index.md", made)
+        draw(found, out / "learning-curve.svg")
 
 
 if __name__ == "__main__":
