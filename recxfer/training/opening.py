@@ -3,7 +3,9 @@
 Runs of one base that are opened together share its tensors: the second task costs its delta.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +27,34 @@ from recxfer.training.runs import FORMAT, Run, resolve_path
 
 
 class Bases:
-    """The tensors of bases in memory, once each, whatever number of runs stands on them."""
+    """Bases in memory: each is read, hashed and held once, whatever number of runs stands on it."""
 
     def __init__(self) -> None:
-        self._held: dict[str, list[Tensor]] = {}
+        self._opened: dict[Path, tuple[Base, str]] = {}
 
-    def share(self, base: Base, sha256: str) -> None:
-        """Let a base that was just opened use the tensors that are there already."""
-        parameters = [*base.backbone.parameters()]
-        if base.head is not None:
-            parameters += base.head.parameters()
-        held = self._held.setdefault(sha256, [parameter.data for parameter in parameters])
-        for parameter, tensor in zip(parameters, held, strict=True):
-            parameter.data = tensor
+    def open(self, path: Path, rng: Rng, device: torch.device) -> tuple[Base, str]:
+        """A base to build on, and its checkpoint's sha256.
+
+        The modules are the caller's own; their tensors are those of everyone who asks for the base.
+        """
+        place = path.resolve()
+        if place not in self._opened:
+            base, _, sha256 = open_base(path, rng)
+            for module in (base.backbone, base.head):
+                if module is not None:
+                    module.to(device)
+            same = (other for other, known in self._opened.values() if known == sha256)
+            self._opened[place] = next(same, base), sha256
+        base, sha256 = self._opened[place]
+        return _on_the_same_tensors(base), sha256
+
+
+def _on_the_same_tensors(base: Base) -> Base:
+    """New modules and parameters, so that surgery on them leaves the base alone."""
+    modules = nn.ModuleList(module for module in (base.backbone, base.head) if module is not None)
+    memo = {id(old): nn.Parameter(old.detach()) for old in modules.parameters()}
+    backbone, head = copy.deepcopy((base.backbone, base.head), memo)
+    return replace(base, backbone=backbone, head=head)
 
 
 def build_backbone(facts: Mapping[str, Any]) -> Backbone:
@@ -181,17 +198,13 @@ def _base_of(
             f"{path} needs its base {base_path}, which is not there",
             hint="say with --base where it lies now",
         )
-    base, _, sha256 = open_base(base_path, Rng(header["seed"]))
+    base, sha256 = bases.open(base_path, Rng(header["seed"]), device)
     if sha256 != header["parent"]["sha256"]:
         raise CheckpointError(
             f"{base_path} is not the base that {path} was made from: its checkpoint has sha256 "
             f"{sha256[:12]}, the run expects {header['parent']['sha256'][:12]}",
             hint="restore the base, say with --base where it lies now, or run the transfer again",
         )
-    for module in (base.backbone, base.head):
-        if module is not None:
-            module.to(device)
-    bases.share(base, sha256)
     return base
 
 
