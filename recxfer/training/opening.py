@@ -19,6 +19,7 @@ from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.methods.contract import Base, Learner, Objective
+from recxfer.methods.supervised import parameters_of
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
 from recxfer.models.backbone import Backbone
@@ -132,11 +133,16 @@ def open_run(
         method_type = METHODS.resolve(header["method"]["name"])
         config = method_type.config_type.model_validate(header["method"]["config"])
         learner = method = method_type(config)
-        model = method.assemble(base, Task.from_json(header["task"]), Rng(header["seed"]))
+        pretrained = parameters_of(m for m in (base.backbone, base.head) if m is not None)
+        task = Task.from_json(header["task"])
+        model = method.assemble(base, task, Rng(header["seed"]))
         own = model.state_dict(keep_vars=True)
         for name in own.keys() & parts.keys():
             own[name].data = torch.empty_like(own[name])  # not the base's, which others may read
-        parts = {name: parts.get(name, own[name]) for name in {**own, **parts}}
+        if header["kind"] == "delta":
+            trained = {id(p) for phase in method.phases(model, task) for p in phase.trainable}
+            of_base = {id(p) for p in pretrained} - trained
+            parts = {**{name: own[name] for name in own if id(own[name]) in of_base}, **parts}
     load_exactly(model, parts, checkpoint)
     model.to(device).eval()
     return Run(path, header, record, model, learner, device, moved_dataset)

@@ -165,13 +165,14 @@ def test_a_newer_format_is_refused(copied):
         open_run(copied / "base", CPU)
 
 
-def test_a_tensor_that_is_missing_is_told(copied):
-    path = copied / "base" / CHECKPOINT
+@pytest.mark.parametrize("run", ["base", "delta"])
+def test_a_tensor_that_is_missing_is_told(copied, run):
+    path = copied / run / CHECKPOINT
     parts, header = tensors.load(path)
     parts.pop(sorted(parts)[0])
     tensors.save(path, parts, header)
     with pytest.raises(CheckpointError, match="does not fit its own header"):
-        open_run(copied / "base", CPU)
+        open_run(copied / run, CPU)
 
 
 def test_an_unfinished_run_is_no_run(tmp_path):
