@@ -271,6 +271,10 @@ def test_people_without_a_source_history_are_counted(base, world, films, tmp_pat
     reporter = SilentReporter()
     run = adapt(base, dataset, tmp_path / "out", task="cross-domain", reporter=reporter).path
     assert any("training examples have no history" in text for text in reporter.warnings)
+    told = SilentReporter()
+    evaluate.run(evaluate.resolve([run], settings=Settings.read()), told)
+    (warning,) = told.warnings
+    assert "test cases of cross-domain have no history" in warning
     opened = open_run(run, CPU)
     rows = opened.rows("test")
     vectors = opened.learner.represent(opened.model, rows.batch(torch.arange(len(rows))))
