@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -57,6 +58,28 @@ def test_the_variants_are_counted_as_the_formula_says(
         per_block * (2 * WIDTH * narrow + narrow + WIDTH) + train_norms * 2 * WIDTH
     )
     assert made["counted"].startswith(f"{body:,} of the backbone's")
+    assert made["trained_parameters"] == body + (WIDTH + 1) * CLASSES
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "body"),
+    [
+        # Adapters of width 2 behind 8 convolutions, or 4 sublayers, and all norms.
+        ("houlsby", "nextitnet", 8 * (2 * 16 * 2 + 2 + 16) + 8 * 32),
+        ("houlsby", "sasrec", 4 * (2 * 16 * 2 + 2 + 16) + 5 * 32),
+        # Rank 1: inputs and outputs of each matrix.
+        ("lora", "nextitnet", 8 * (3 * 16 + 16)),
+        ("lora", "sasrec", 2 * ((16 + 48) + (16 + 16) + (16 + 64) + (64 + 16))),
+        # Biases of layers and of norms.
+        ("bitfit", "nextitnet", 8 * 16 + 8 * 16),
+        ("bitfit", "sasrec", 2 * (48 + 16 + 64 + 16) + 5 * 16),
+    ],
+)
+def test_the_companions_are_counted_by_hand(method, backbone, body, bases, films, tmp_path):
+    made = adapt(
+        bases[backbone, "next-item"], films, tmp_path / "run",
+        "--method", method, "--task", "profile:taste",
+    )  # fmt: skip
     assert made["trained_parameters"] == body + (WIDTH + 1) * CLASSES
 
 
@@ -171,3 +194,24 @@ def test_a_delta_on_another_parent_is_refused(place):
         assert (result.exit_code, result.stdout) == (4, "")
         assert "is not the base that delta was made from" in json.loads(result.stderr)["error"]
     assert not (place / "OUT.parquet").exists()
+
+
+def test_who_can_only_be_guessed_is_counted(place):
+    """A class that no training user has, and people who are not in the source."""
+    users = pl.read_parquet("films/users.parquet")
+    rare = ["c" if part == "valid" else "ab"[n % 2] for n, part in enumerate(users["split"])]
+    users.select("user_id", rare=pl.Series(rare)).write_csv("rare.csv")
+    recxfer("prepare", "films.csv", "films", "--users", "rare.csv", "--overwrite")
+    (warning,) = adapt("base", "films", "OUT", "--task", "profile:rare")["warnings"]
+    assert "have a rare that no training user has (c)" in warning
+
+    log = ["user,item,time", *(f"u{n},b{n % 5},2000" for n in range(60))]
+    log += [f"stranger{n},b{n % 5},2000" for n in range(60)]
+    (place / "mixed.csv").write_text("\n".join(log) + "\n")
+    recxfer("prepare", "mixed.csv", "mixed", "--link", "films", "--split", "users")
+    made = adapt("base", "mixed", "cold", "--task", "cross-domain")
+    shown = json.loads(recxfer("evaluate", "cold", "--by", "history-length").stdout)
+    assert any("training examples have no history" in text for text in made["warnings"])
+    (warning,) = shown["warnings"]
+    empty = next(part["cases"] for part in shown["slices"] if part["slice"] == "0")
+    assert warning.startswith(f"{empty} of {shown['runs'][0]['cases']} test cases")
