@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbone import Backbone
 from recxfer.models.precision import product_dtype
 
@@ -137,8 +138,16 @@ def graft(
 
     Returns:
         The patches, lowest first.
+
+    Raises:
+        ConfigError: a patch would be wider than what it stands on.
     """
     bottleneck = bottleneck or max(1, backbone.width // 8)
+    if bottleneck > backbone.width:
+        raise ConfigError(
+            f"bottleneck is {bottleneck:,}, but the base is {backbone.width:,} wide",
+            hint=f"set it to {backbone.width:,} or less; an eighth of that is usual",
+        )
     patches = []
     for block in backbone.residual_blocks:
         for name in ("sublayer1", "sublayer2")[-per_block:]:

@@ -146,6 +146,7 @@ def place(bases, films, books, world, tmp_path, monkeypatch):
 
 PATCH = ["--method", "peterrec", "--task"]
 TASTE = ["transfer", "base", "films", "OUT", *PATCH, "profile:taste"]
+LORA = [{"peterrec": "lora"}.get(word, word) for word in TASTE]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,8 @@ TASTE = ["transfer", "base", "films", "OUT", *PATCH, "profile:taste"]
         ),
         ([*TASTE, *settings("readout=first-token")], 2, "a token in front sees no event"),
         ([*TASTE, *settings("bottleneck=0")], 2, "method.bottleneck (--set)"),
+        ([*TASTE, *settings("bottleneck=100000")], 2, "bottleneck is 100,000, but the base is"),
+        ([*LORA, *settings("rank=100000")], 2, "rank is 100,000, but the weights"),
         ([*TASTE, *settings("per_block=3")], 2, "should be 1 or 2, found 3"),
         ([*TASTE, *settings("insertion=both")], 2, "'serial' or 'parallel', found 'both'"),
         ([*TASTE, *settings("botleneck=4")], 2, "unknown key; did you mean 'bottleneck'?"),
