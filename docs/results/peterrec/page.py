@@ -13,6 +13,8 @@ def tables(found):
         sliced = rows.filter(pl.col("by") == "history-length", ranked="all")
         made[f"{task}, by history"] = sliced_table(sliced)
         made[f"{task}, cost"] = cost_table(rows)
+    for (task,), rows in found.filter(part="readouts").group_by("task", maintain_order=True):
+        made[f"{task}, readouts"] = paired_table(rows)
     later = found.filter(part="later")
     if later.height:
         made["later"] = sliced_table(later)
@@ -54,21 +56,32 @@ def wide(rows):
 
 def ranked_table(rows):
     """Figures among all items, and the pairs."""
-    references = rows["reference"].drop_nulls().unique(maintain_order=True)
-    found = wide(rows.filter(pl.col("reference").is_null() | (pl.col("reference") == "finetune")))
+    hits = dict(rows.filter(metric="any-hit@10").select("method", "value").rows())
+    return paired_table(rows.drop_nulls("reference"), {"any-hit@10": hits})
+
+
+def paired_table(rows, more=None):
+    """Figures, and NDCG@10 beside that of each reference on the same people.
+
+    Args:
+        rows: of several metrics and references.
+        more: columns of their own: name to a value by method.
+    """
+    more = more or {}
+    references = rows["reference"].unique(maintain_order=True)
     pairs = {
         (row["method"], row["reference"]): row
         for row in rows.filter(metric="NDCG@10").iter_rows(named=True)
     }
     return markdown(
-        ["method", "HR@5", "MRR@5", "NDCG@10", "any-hit@10", "seeds",
+        ["method", "HR@5", "MRR@5", "NDCG@10", *more, "seeds",
          *(f"NDCG@10 against `{reference}`" for reference in references)],
         [
             [f"`{method}`", *(f"{of[name]['value']:.4f}" for name in ("HR@5", "MRR@5")),
-             figure(of["NDCG@10"], digits=4), f"{of['any-hit@10']['value']:.3f}",
+             figure(of["NDCG@10"], digits=4), *(f"{more[name][method]:.3f}" for name in more),
              of["NDCG@10"]["seeds"],
              *(difference(pairs[method, reference], digits=4) for reference in references)]
-            for method, of in found.items()
+            for method, of in wide(rows.filter(reference=references[0])).items()
         ],
     )  # fmt: skip
 

@@ -298,6 +298,24 @@ def shapes(bench):
     return comparison(runs, DEFAULT_SHAPE, task="food to kitchen", ranked="all")
 
 
+def readouts(bench):
+    """Read at the last event instead of a token behind it, as a probe is."""
+    last = {
+        f"{name}, last event": [*METHODS[name], "--set", "readout=last"]
+        for name in ("peterrec", "finetune")
+    }
+    found = []
+    for source, target in DIRECTIONS:
+        where = bench.base(source), f"{target}-cold", "cross-domain"
+        runs = bench.transfer(f"readout-{source}", *where, last, ITEM_BUDGET)
+        known = {name: RECOMMENDERS[name] for name in ("peterrec", "finetune", "probe")}
+        runs |= bench.transfer(f"{source}-to-{target}", *where, known, ITEM_BUDGET)
+        bench.wait()
+        for reference in ("finetune", "probe"):
+            found += comparison(runs, reference, task=f"{source} to {target}", ranked="all")
+    return found
+
+
 def directions_of_reading(bench):
     """Serial or parallel patches on causal and on cloze bases, people of ML-100K."""
     methods = {
@@ -359,6 +377,7 @@ PARTS = {
     "cross-domain": cross_domain,
     "learning-curve": learning_curve,
     "shapes": shapes,
+    "readouts": readouts,
     "later": later,
     "reading": directions_of_reading,
     "second people": second_people,
