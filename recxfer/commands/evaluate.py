@@ -30,14 +30,9 @@ from recxfer.training.cases import (
     cases_of,
     slices_of,
 )
+from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.metrics import Metric
-from recxfer.training.opening import (
-    Bases,
-    checkpoint_of,
-    open_run,
-    read_checked_header,
-    refuse_unneeded_base,
-)
+from recxfer.training.opening import Bases, open_run, refuse_unneeded_base
 from recxfer.training.runs import Run
 from recxfer.training.sizes import Size, size_of
 from recxfer.training.statistics import (

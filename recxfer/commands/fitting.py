@@ -1,18 +1,19 @@
 """Whether a base, a method, a task and a dataset fit together; every misfit is one clear error."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation.console import Reporter
-from recxfer.foundation.errors import ConfigError, DataError, UsageError
+from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
 from recxfer.foundation.files import read_json
 from recxfer.foundation.names import RUN_JSON
 from recxfer.methods.contract import Base, Needs
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbone import Backbone
+from recxfer.training.holding import histories_of
 from recxfer.training.runs import check_vocabulary
 
 
@@ -34,8 +35,8 @@ def resolve_task(
     """
     kind, column = parse_task(text)
     if kind == "cross-domain":
-        histories = Dataset(source or base / read_json(base / RUN_JSON)["dataset"])
-        check_vocabulary(histories, base_header["dataset"], base)
+        histories = Dataset(source or histories_path(base))
+        check_vocabulary(histories, histories_of(base_header), base)
         return Task(kind, target.num_items), histories
     if source is not None:
         raise UsageError(
@@ -45,10 +46,56 @@ def resolve_task(
     if kind == "profile":
         assert column is not None
         _, classes = target.labels(column)
-        check_vocabulary(target, base_header["dataset"], base)
+        check_vocabulary(target, histories_of(base_header), base)
         return Task(kind, len(classes), column, classes), None
-    same = target.info.vocabulary == base_header["dataset"]["vocabulary"]
+    same = target.info.vocabulary == histories_of(base_header)["vocabulary"]
     return Task(kind, target.num_items, same_vocabulary=same), None
+
+
+def histories_path(base: Path) -> Path:
+    """Where the dataset lies whose items the base reads."""
+    record = read_json(base / RUN_JSON)
+    relative: str = record.get("histories") or record.get("source") or record["dataset"]
+    return base / relative
+
+
+def check_base(name: str, needs: Needs, base: Base, path: Path) -> None:
+    """Refuse a base that holds tasks where a method cannot go on with them.
+
+    Raises:
+        CheckpointError: saying what the method begins with.
+    """
+    found = "shared" if base.owners is None else "owned"
+    if not base.transferred or needs.earlier == found:
+        return
+    if needs.earlier == "refused":
+        raise CheckpointError(
+            f"{path} holds {len(base.held)} tasks, and {name} begins with a base that was only "
+            "pretrained",
+            hint="give the run that `recxfer pretrain` wrote",
+        )
+    owned = "weights that each belong to one task" if found == "owned" else "weights that all share"
+    raise CheckpointError(
+        f"{path} holds tasks with {owned}: {name} cannot go on from there",
+        hint="give the run that `recxfer pretrain` wrote, or go on with the method that made it",
+    )
+
+
+def refuse_repeated(
+    path: Path, held: Sequence[Mapping[str, Any]], task: Task, target: Dataset
+) -> None:
+    """Refuse a task that a base holds already.
+
+    Raises:
+        UsageError: saying which one it is.
+    """
+    for number, facts in enumerate(held, 1):
+        same_data = facts["dataset"]["fingerprint"] == target.info.fingerprint
+        if same_data and Task.from_json(facts["task"]).name == task.name:
+            raise UsageError(
+                f"{path} holds the task {task.name} on {target.path} already, as task {number}",
+                hint="a task is added once; choose another task or dataset",
+            )
 
 
 def check_needs(name: str, needs: Needs, base: Base, task: Task) -> None:

@@ -43,6 +43,11 @@ METHODS = Table(
             "recxfer.methods.bitfit:BitFit",
         ),
         Entry(
+            "conure",
+            "task after task in one network, nothing forgotten (Yuan et al. 2021)",
+            "recxfer.methods.conure:Conure",
+        ),
+        Entry(
             "finetune",
             "all weights go on training from the pretrained ones",
             "recxfer.methods.finetune:FineTune",

@@ -1,9 +1,10 @@
 """Method `finetune`: every weight goes on training from where pretraining left it.
 
-The reference that parameter-efficient methods are measured against (FineAll in PeterRec, table 2).
+The reference that parameter-efficient methods are measured against (FineAll in PeterRec, table 2),
+and, task after task, the network that forgets (SinMoAll in Conure, table 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, final
 
 from torch import Tensor
@@ -12,7 +13,12 @@ from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Base, Needs, Phase
-from recxfer.methods.supervised import SupervisedConfig, SupervisedMethod, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskMethod,
+    further_model,
+    user_model,
+)
 from recxfer.methods.task import Task
 from recxfer.models.user_model import UserModel
 
@@ -20,16 +26,22 @@ from recxfer.models.user_model import UserModel
 class FineTuneConfig(SupervisedConfig):
     """Settings of `finetune`."""
 
+    keep_pretraining: bool = False
+    """Whether the run also holds the task of a base that was only pretrained, as task 1, to see
+    what is forgotten of it. The tasks of a base that was transferred are always held."""
+
 
 @final
-class FineTune(SupervisedMethod[FineTuneConfig]):
-    """Train everything."""
+class FineTune(TaskMethod[FineTuneConfig]):
+    """Train everything but what earlier tasks have of their own."""
 
     config_type: ClassVar[type[Config]] = FineTuneConfig
-    needs: ClassVar[Needs] = Needs()
+    needs: ClassVar[Needs] = Needs(earlier="shared")
 
     def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
         """See `Method.assemble`."""
+        if self.holds(base):
+            return further_model(base, task, self.config.readout, rng, tied=True)
         return user_model(base, task, self.config.readout, rng)
 
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
@@ -39,3 +51,10 @@ class FineTune(SupervisedMethod[FineTuneConfig]):
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: nothing is frozen."""
         return None
+
+    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
+        """See `Method.close`: there is nothing left to do."""
+
+    def holds(self, base: Base) -> bool:
+        """See `Method.holds`."""
+        return base.transferred or self.config.keep_pretraining

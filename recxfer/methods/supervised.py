@@ -1,7 +1,8 @@
 """What all methods share that train a user model on examples: loss, vectors and output layer."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import Literal, TypeVar
 
 from torch import Tensor, nn
@@ -32,23 +33,16 @@ class SupervisedConfig(ItemLossConfig):
 SupervisedT = TypeVar("SupervisedT", bound=SupervisedConfig)
 
 
-class SupervisedMethod(Method[SupervisedT, UserModel]):
-    """A method that differs from its neighbours in surgery and in what trains, not in its loss.
+class TaskMethod(Method[SupervisedT, UserModel]):
+    """A method that trains a user model by the usual loss of its task, in phases of its own.
 
-    What a subclass answers: `assemble` and `phases`. Nothing here is overridden.
+    What a subclass answers: `assemble`, `phases`, `frozen_vectors`, `close` and `holds`. Nothing
+    here is overridden.
     """
 
     def __init__(self, config: SupervisedT) -> None:
         super().__init__(config)
         self._item_loss: ItemLoss | None = None
-
-    @abstractmethod
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
-
-    @abstractmethod
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
 
     def count(self, model: UserModel, rows: Rows) -> None:
         """See `Method.count`: how often items occur, for drawing negatives."""
@@ -75,8 +69,27 @@ class SupervisedMethod(Method[SupervisedT, UserModel]):
         """See `Method.output`."""
         return model.output()
 
-    def close(self, model: UserModel, phase: Phase) -> None:
-        """See `Method.close`: nothing happens between phases."""
+
+class SupervisedMethod(TaskMethod[SupervisedT]):
+    """A method of one phase that differs from its neighbours in surgery and in what trains.
+
+    What a subclass answers: `assemble`, `phases` and `frozen_vectors`. Nothing here is overridden.
+    """
+
+    @abstractmethod
+    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
+        """See `Method.assemble`."""
+
+    @abstractmethod
+    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
+        """See `Method.phases`."""
+
+    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
+        """See `Method.close`: there is nothing left to do."""
+
+    def holds(self, base: Base) -> bool:
+        """See `Method.holds`: the run is for its own task alone."""
+        return False
 
 
 def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng) -> UserModel:
@@ -88,13 +101,42 @@ def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: 
     rng.seed_all("head")
     if task.kind != "next-item":
         head = LinearHead(base.backbone.width, task.num_outputs, bias=not task.ranks_items)
-        if readout == "auto":
-            readout = "token" if task.ranks_items else "mean"
-        return UserModel(base.backbone, head, readout, classifies=not task.ranks_items)
+        chosen = chosen_readout(readout, task)
+        return UserModel(base.backbone, head, chosen, classifies=not task.ranks_items)
     if task.same_vocabulary:
         return UserModel(base.backbone, base.head, "last", classifies=False)
     base.backbone.new_vocabulary(task.num_outputs)
     return UserModel(base.backbone, None, "last", classifies=False)
+
+
+def further_model(
+    base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng, *, tied: bool
+) -> UserModel:
+    """A user model for one more task: its output layer is not that of an earlier one.
+
+    Args:
+        base: whose tasks the run goes on holding.
+        task: the one more.
+        readout: how to read a vector.
+        rng: draws what is new.
+        tied: whether a task over the items of the base may share the item table as its output.
+    """
+    model = user_model(base, task, readout, rng)
+    if task.kind == "next-item" and task.same_vocabulary:
+        if model.head is not None:
+            model.head = deepcopy(model.head)
+        elif not tied:
+            model.head = LinearHead.copy_of(model.output())
+    return model
+
+
+def chosen_readout(readout: Readout | Literal["auto"], task: Task) -> Readout:
+    """What a setting means for a task."""
+    if task.kind == "next-item":
+        return "last"
+    if readout == "auto":
+        return "token" if task.ranks_items else "mean"
+    return readout
 
 
 def parameters_of(owners: Iterable[nn.Module]) -> list[nn.Parameter]:

@@ -49,6 +49,11 @@ class UserModel(nn.Module):
         self.tokens = nn.ParameterList(
             nn.Parameter(torch.randn(backbone.width) * 0.02) for _ in self.token_ends
         )
+        self.earlier = nn.ModuleList()
+        """What earlier tasks have of their own, in order, where they go on training."""
+
+        self.own_names: frozenset[str] = frozenset()
+        """Tensors of the backbone, by name, that are this task's own and not shared with others."""
 
     def user_vectors(self, item_BL: Tensor, length_B: Tensor) -> Tensor:
         """One vector per history (B, D)."""

@@ -36,7 +36,10 @@ from recxfer.models.backbone import Backbone
 from recxfer.training.state import Record
 
 FORMAT = 1
-"""Version of the checkpoint format that this code writes, and the newest that it reads."""
+"""Version of the checkpoint format that this code writes for a backbone or a single task."""
+
+NEWEST_FORMAT = 2
+"""The newest version that it reads: that of runs that hold several tasks."""
 
 
 def code_facts() -> dict[str, str]:
@@ -108,6 +111,10 @@ class Run:
     device: torch.device
     moved_dataset: Path | None = None
     """Where the dataset of the task lies now, if not where `run.json` says."""
+
+    number: int | None = None
+    """Which task of the run this is, counted from 1; None where a run is for one task alone.
+    `header` and `record` are then those of the task."""
 
     @property
     def kind(self) -> Literal["pretrain", "transfer"]:

@@ -8,7 +8,7 @@ from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
-from recxfer.training.opening import build_backbone
+from recxfer.training.checkpoints import build_backbone
 from recxfer.training.runs import Run
 
 
