@@ -33,6 +33,7 @@ from recxfer.foundation.names import (
 from recxfer.methods.contract import Learner
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
+from recxfer.models.user_model import UserModel
 from recxfer.training.state import Record
 
 FORMAT = 1
@@ -189,7 +190,16 @@ class Run:
     def merged_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Base and delta folded into one self-contained checkpoint: tensors and header."""
         kind = "merged" if self.kind == "transfer" else "backbone"
-        return dict(self.model.state_dict()), {**self.header, "kind": kind}
+        header = {**self.header, "kind": kind}
+        if self.number is not None:  # one task, and nothing of the others
+            assert isinstance(self.model, UserModel)
+            header |= {
+                "format": FORMAT,
+                "backbone": backbone_facts(self.model.backbone),
+                "task_number": self.number,
+            }
+            del header["tasks"]
+        return dict(self.model.state_dict()), header
 
 
 def task_rows(
