@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal, final
 from pydantic import Field
 from torch import Tensor, nn
 
-from recxfer.data.rows import Batch
+from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import CheckpointError, UsageError
 from recxfer.foundation.rng import Rng
@@ -99,6 +99,14 @@ class Conure(TaskMethod[ConureConfig]):
         trainable = [kernel.weight for kernel in kernels(model.backbone)] + own
         trainable += task_parameters(model, task)
         return [Phase(TRAIN, trainable), Phase(RETRAIN, trainable, share)]
+
+    def count(self, model: UserModel, rows: Rows) -> None:
+        """See `Method.count`."""
+        self.usual.count(model, rows)
+
+    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Method.loss`."""
+        return self.usual.loss(model, batch, rng)
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: the lowest kernel is in the first block."""

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from recxfer.data.rows import Batch
+from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Base, Needs, Phase
@@ -47,6 +47,14 @@ class FineTune(TaskMethod[FineTuneConfig]):
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
         return [Phase("finetune", list(model.parameters()))]
+
+    def count(self, model: UserModel, rows: Rows) -> None:
+        """See `Method.count`."""
+        self.usual.count(model, rows)
+
+    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Method.loss`."""
+        return self.usual.loss(model, batch, rng)
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: nothing is frozen."""

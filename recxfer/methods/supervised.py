@@ -33,24 +33,20 @@ class SupervisedConfig(ItemLossConfig):
 SupervisedT = TypeVar("SupervisedT", bound=SupervisedConfig)
 
 
-class TaskMethod(Method[SupervisedT, UserModel]):
-    """A method that trains a user model by the usual loss of its task, in phases of its own.
+class TaskLearner:
+    """The usual loss of a task, and its scores: a `Learner` of user models."""
 
-    What a subclass answers: `assemble`, `phases`, `frozen_vectors`, `close` and `holds`. Nothing
-    here is overridden.
-    """
-
-    def __init__(self, config: SupervisedT) -> None:
-        super().__init__(config)
+    def __init__(self, config: ItemLossConfig) -> None:
+        self._config = config
         self._item_loss: ItemLoss | None = None
 
     def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`: how often items occur, for drawing negatives."""
+        """See `Learner.count`: how often items occur, for drawing negatives."""
         num_outputs = model.output().weight_VD.shape[0]
-        self._item_loss = ItemLoss.of_rows(self.config, rows, num_outputs)
+        self._item_loss = ItemLoss.of_rows(self._config, rows, num_outputs)
 
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`: of every position, of a target item, or of a class."""
+        """See `Learner.loss`: of every position, of a target item, or of a class."""
         assert self._item_loss is not None, "count() comes before loss()"
         if batch.target_B is None:
             return next_item_loss(model, self._item_loss, batch, rng)
@@ -60,14 +56,33 @@ class TaskMethod(Method[SupervisedT, UserModel]):
         return self._item_loss(user_BD, output, batch.target_B, rng.generator("negatives"))
 
     def represent(self, model: UserModel, batch: Batch) -> Tensor:
-        """See `Method.represent`."""
+        """See `Learner.represent`."""
         if batch.cached_BD is not None:
             return batch.cached_BD
         return model.user_vectors(batch.item_BL, batch.length_B)
 
     def output(self, model: UserModel) -> Output:
-        """See `Method.output`."""
+        """See `Learner.output`."""
         return model.output()
+
+
+class TaskMethod(Method[SupervisedT, UserModel]):
+    """A method that trains a user model, with the usual loss of a task at hand.
+
+    What a subclass answers: all but `represent` and `output`. Nothing here is overridden.
+    """
+
+    def __init__(self, config: SupervisedT) -> None:
+        super().__init__(config)
+        self.usual = TaskLearner(config)
+
+    def represent(self, model: UserModel, batch: Batch) -> Tensor:
+        """See `Method.represent`."""
+        return self.usual.represent(model, batch)
+
+    def output(self, model: UserModel) -> Output:
+        """See `Method.output`."""
+        return self.usual.output(model)
 
 
 class SupervisedMethod(TaskMethod[SupervisedT]):
@@ -83,6 +98,14 @@ class SupervisedMethod(TaskMethod[SupervisedT]):
     @abstractmethod
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
+
+    def count(self, model: UserModel, rows: Rows) -> None:
+        """See `Method.count`."""
+        self.usual.count(model, rows)
+
+    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Method.loss`."""
+        return self.usual.loss(model, batch, rng)
 
     def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
         """See `Method.close`: there is nothing left to do."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recxfer.foundation.errors import UsageError
 from recxfer.methods.contract import Learner
+from recxfer.methods.supervised import TaskLearner
 from recxfer.methods.task import Task
 from recxfer.models.backbone import NUM_SPECIAL, Backbone
 from recxfer.models.heads import LinearHead
@@ -137,9 +138,7 @@ def build_task(
     task = Task.from_json(facts["task"])
     if BACKBONE + TABLE in own:
         table = own[BACKBONE + TABLE]
-        backbone = backbone.with_table(
-            nn.Embedding.from_pretrained(table.clone(), freeze=False, padding_idx=0)
-        )
+        backbone = backbone.with_table(nn.Embedding.from_pretrained(table.clone(), padding_idx=0))
         assert backbone.num_items == table.shape[0] - NUM_SPECIAL
     head = None
     if "head.weight" in own:
@@ -150,7 +149,7 @@ def build_task(
     )
     if facts["method"] is None:
         return model, build_objective(header["objective"])
-    return model, build_method(facts["method"])
+    return model, TaskLearner(build_method(facts["method"]).config)
 
 
 def pack_tasks(

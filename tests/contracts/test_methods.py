@@ -88,7 +88,8 @@ def test_frozen_is_frozen_to_the_bit_and_trainable_moves(method, bases, films, t
     )
     run = open_run(result.path, CPU)
     base, _, _ = open_base(path, Rng(0))
-    learner = type(run.learner)(run.learner.config)
+    method_type = METHODS.resolve(method)
+    learner = method_type(method_type.config_type())
     start = learner.assemble(base, run.task, Rng(0))
     moving = {id(p) for phase in learner.phases(start, run.task) for p in phase.trainable}
     before, after = dict(start.named_parameters()), dict(run.model.named_parameters())
