@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recxfer.data.dataset import Dataset
+from recxfer.data.following import exposed
 from recxfer.data.rows import Rows
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
@@ -14,7 +15,7 @@ from recxfer.methods.contract import Base, Needs
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbone import Backbone
 from recxfer.training.holding import histories_of
-from recxfer.training.runs import check_vocabulary
+from recxfer.training.runs import check_vocabulary, resolve_path
 
 
 def resolve_task(
@@ -95,6 +96,26 @@ def refuse_repeated(
             raise UsageError(
                 f"{path} holds the task {task.name} on {target.path} already, as task {number}",
                 hint="a task is added once; choose another task or dataset",
+            )
+
+
+def warn_exposed(base: Path, target: Dataset, reporter: Reporter) -> None:
+    """Say where a held-out event of one task is a training event of another."""
+    record = read_json(base / RUN_JSON)
+    paths = [
+        task[key]
+        for task in record.get("tasks") or [record]
+        for key in ("dataset", "source")
+        if task.get(key) is not None
+    ]
+    for relative in dict.fromkeys(paths):
+        other = Dataset(resolve_path(base, relative))
+        count = exposed(target, other)
+        if count:
+            reporter.warn(
+                f"{count:,} events are held out in one of {target.path} and {other.path} and "
+                "trained on in the other: what is measured on them is too good; prepare "
+                f"{target.path} with --link {other.path} --split linked"
             )
 
 

@@ -18,6 +18,7 @@ from recxfer.commands.fitting import (
     longest_history,
     refuse_repeated,
     resolve_task,
+    warn_exposed,
 )
 from recxfer.commands.pretrain import best_record
 from recxfer.commands.transferred import (
@@ -303,6 +304,8 @@ def _adapt(
     rows = share_of_people(rows, config.data.train_share, rng)
     held_out = runs.task_rows(task, source, target, "valid", max_length)
     check_rows(config.dataset, task, rows, held_out, reporter)
+    if holds:
+        warn_exposed(base_path, target, reporter)
     learner.count(model, rows)
     rows = cache_vectors(model, rows, method.frozen_vectors, device)
     held_out = cache_vectors(model, held_out, method.frozen_vectors, device)

@@ -12,7 +12,7 @@ from recxfer.commands import transfer
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
-from recxfer.foundation.errors import CheckpointError, UsageError
+from recxfer.foundation.errors import CheckpointError, ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.training import session
 from recxfer.training.opening import open_run
@@ -238,3 +238,16 @@ def test_killed_between_two_phases_it_ends_in_the_same_bytes(bases, films, tmp_p
     assert (tmp_path / "two" / CHECKPOINT).read_bytes() == (
         tmp_path / "whole" / CHECKPOINT
     ).read_bytes()
+
+
+def test_a_backbone_of_another_shape_than_the_header_says_is_refused(bases, films, tmp_path):
+    learn(bases["sasrec", "next-item"], films, tmp_path / "one", "next-item", epochs=1)
+    parts, header = tensors.load(tmp_path / "one" / CHECKPOINT)
+    header["backbone"]["config"]["width"] = 32
+    tensors.save(tmp_path / "one" / CHECKPOINT, parts, header)
+    with pytest.raises(CheckpointError, match="does not fit its own header") as caught:
+        learn(tmp_path / "one", films, tmp_path / "two", "profile:taste")
+    assert caught.value.exit_code == 4
+    assert not (tmp_path / "two").exists()
+    with pytest.raises(ConfigError, match="width"):
+        learn(tmp_path / "one", films, tmp_path / "two", "profile:taste", settings=["width=32"])

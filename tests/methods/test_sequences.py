@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recxfer.commands import transfer
+from recxfer.commands import prepare, transfer
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
@@ -86,3 +86,33 @@ def test_a_run_for_one_task_can_be_gone_on_from(bases, films, tmp_path):
     tasks = tensors.read_header(last / CHECKPOINT)["tasks"]
     assert [facts["task"]["column"] for facts in tasks] == ["taste", "group"]
     assert quality(last, 1) > 0.5
+
+
+def test_tasks_that_are_not_kept_apart_are_pointed_out(films, bases, world, tmp_path):
+    """The last even film of a person is often an ordinary training event among all films."""
+    said = {}
+    for split in ("leave-last", "linked"):
+        config = prepare.resolve(
+            str(world / "films.csv"),
+            tmp_path / split,
+            settings=Settings.read(),
+            where="item IN ('f0', 'f1', 'f2', 'f3', 'f4', 'f5', 'f6', 'f7', 'f8', 'f9')",
+            links=[films],
+            vocabulary=films,
+            split=split,
+        )
+        prepare.run(config, SilentReporter())
+        reporter = SilentReporter()
+        config = transfer.resolve(
+            bases["sasrec", "next-item"],
+            tmp_path / split,
+            tmp_path / f"run-{split}",
+            settings=Settings.read(),
+            method="replay",
+            task="next-item",
+            epochs=1,
+        )
+        transfer.run(config, reporter)
+        said[split] = [text for text in reporter.warnings if "held out in one" in text]
+    assert "--split linked" in said["leave-last"][0]
+    assert said["linked"] == []
