@@ -3,12 +3,11 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from recxfer.commands.fitting import (
@@ -21,6 +20,12 @@ from recxfer.commands.fitting import (
     warn_exposed,
 )
 from recxfer.commands.pretrain import best_record
+from recxfer.commands.transfer_settings import (
+    TransferConfig,
+    TransferData,
+    TransferOptim,
+    TransferResult,
+)
 from recxfer.commands.transferred import (
     Counts,
     changed,
@@ -35,7 +40,7 @@ from recxfer.commands.transferred import (
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import share_of_people
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Component, Config, Settings
+from recxfer.foundation.config import Component, Settings
 from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.device import (
     choose_device,
@@ -44,115 +49,31 @@ from recxfer.foundation.device import (
     set_threads,
 )
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.files import read_json
+from recxfer.foundation.files import read_json, sha256_of
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Learner, Method
-from recxfer.methods.task import parse_task
+from recxfer.methods.task import Task, parse_task
 from recxfer.models.user_model import UserModel
 from recxfer.training import runs
 from recxfer.training.checkpoints import checkpoint_of, read_checked_header
-from recxfer.training.holding import held_parts, histories_of, pack_tasks, tasks_of
+from recxfer.training.holding import (
+    free_share,
+    held_parts,
+    histories_of,
+    pack_tasks,
+    pretrained_of,
+    tasks_of,
+)
 from recxfer.training.loop import autocast, cache_vectors
 from recxfer.training.opening import open_base
-from recxfer.training.optim import OptimConfig
 from recxfer.training.runs import check_vocabulary, resolve_path
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.validation import Validation
 
 _OF_FIRST = frozenset({"parent", "format", "backbone"})
 """Facts that depend on the base with its own task protected, and not only on the base."""
-
-
-class TransferOptim(OptimConfig):
-    """How a transfer is optimised: shorter and more carefully than pretraining."""
-
-    epochs: int = Field(default=30, ge=1)
-    """Passes over the training rows."""
-
-    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    """Peak learning rate of Adam."""
-
-    patience: int = Field(default=6, ge=0)
-    """Stop after this many validations without a better value; 0 trains all epochs."""
-
-
-class TransferData(Config):
-    """What a transfer reads of a dataset."""
-
-    max_length: int | None = Field(default=None, ge=1)
-    """Longest history, in events; by default the base's. Convolutions can read more than they were
-    pretrained on, which helps where the evidence lies in the whole history."""
-
-    train_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the training people to learn from, at least one: for learning curves. With one seed
-    a smaller share is part of a larger one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferConfig:
-    """Everything that decides a transferred run."""
-
-    base: Path
-    dataset: Path
-    run: Path
-    method: str
-    method_config: Config | None = None
-    task: str = "next-item"
-    source: Path | None = None
-    """`cross-domain`: where histories are read; by default the dataset of the base."""
-
-    optim: OptimConfig = field(default_factory=TransferOptim)
-    data: TransferData = field(default_factory=TransferData)
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    overwrite: bool = False
-    resume: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferResult:
-    """What a transfer made."""
-
-    path: Path
-    method: str
-    task: str
-    parameters: int
-    """Of the whole model."""
-
-    trained_parameters: int
-    """That any phase trained, head included."""
-
-    trained_share: float
-    """Trained over all parameters of the base's backbone, item table, task tokens and head
-    left out of both."""
-
-    counted: str
-    """What `trained_share` counts, in words."""
-
-    epochs: int
-    best_epoch: int
-    validation: dict[str, float]
-    delta_bytes: int
-    """Size of the checkpoint."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The keys of `--json`."""
-        return {
-            "method": self.method,
-            "task": self.task,
-            "parameters": self.parameters,
-            "trained_parameters": self.trained_parameters,
-            "trained_share": round(self.trained_share, 6),
-            "counted": self.counted,
-            "epochs": self.epochs,
-            "best_epoch": self.best_epoch,
-            "validation": self.validation,
-            "delta_bytes": self.delta_bytes,
-        }
 
 
 def resolve(
@@ -237,10 +158,11 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
         check_vocabulary(target, header["dataset"], config.base)
         return _adapt(config, config.base, reporter, of_base=True)
     task, source = resolve_task(config.task, config.base, header, target, config.source)
-    done = _finished(config, transfer_header(config, method, header, "", task, source, target))
+    known = transfer_header(config, method, header, "", task, source, target)
+    done = _finished(config, known, reporter)
     if done is not None:
-        reporter.note(f"{config.run} was finished already")
         return done
+    _refuse_early(config, method, task, source, target)
     first = config.run.with_name(f"{config.run.name}.first")
     claim_output(first, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
     alone = replace(
@@ -287,6 +209,7 @@ def _adapt(
             "format": runs.NEWEST_FORMAT,
             "backbone": runs.backbone_facts(base.backbone),
             "histories": histories_of(base_header),
+            "pretrained": pretrained_of(base_header, base_sha256),
         }
     body = count_body(base.backbone, base.backbone.parameters())
     kept = {id(p) for p in [*base.backbone.parameters(), *head_parameters(base)]}
@@ -366,15 +289,30 @@ def _adapt(
     return _result(config, counts, len(state.history), size, training)
 
 
-def _finished(config: TransferConfig, header: Mapping[str, Any]) -> TransferResult | None:
+def _refuse_early(
+    config: TransferConfig,
+    method: Method[Any, Any],
+    task: Task,
+    source: Dataset | None,
+    target: Dataset,
+) -> None:
+    """Refuse what cannot be learned before the base's own task is, which takes its time."""
+    base, _, _ = open_base(config.base, Rng(config.seed))
+    check_needs(config.method, method.needs, base, task)
+    max_length = longest_history(config.data.max_length, base.backbone)
+    rows = runs.task_rows(task, source, target, "train", max_length)
+    held_out = runs.task_rows(task, source, target, "valid", max_length)
+    check_rows(config.dataset, task, rows, held_out, SilentReporter())
+
+
+def _finished(
+    config: TransferConfig, header: Mapping[str, Any], reporter: Reporter
+) -> TransferResult | None:
     """A finished run whose base, with its own task protected, is no longer there."""
     known = {key: value for key, value in header.items() if key not in _OF_FIRST}
+    known["pretrained"] = sha256_of(checkpoint_of(config.base))
     finished = finished_before(
-        config.run,
-        known,
-        overwrite=config.overwrite,
-        resume=config.resume,
-        reporter=SilentReporter(),
+        config.run, known, overwrite=config.overwrite, resume=config.resume, reporter=reporter
     )
     if finished is None:
         return None
@@ -399,4 +337,5 @@ def _result(
         best_epoch=training["best_epoch"],
         validation=training["validation"],
         delta_bytes=size,
+        free_share=free_share(read_checked_header(config.run / CHECKPOINT)),
     )

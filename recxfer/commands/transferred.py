@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recxfer.commands.transfer_settings import TransferConfig
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.files import read_json
 from recxfer.foundation.names import RUN_JSON
@@ -19,9 +20,6 @@ from recxfer.models.ownership import kernels
 from recxfer.models.user_model import UserModel
 from recxfer.training import runs
 from recxfer.training.holding import holds_tasks
-
-if TYPE_CHECKING:
-    from recxfer.commands.transfer import TransferConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +88,7 @@ def changed(model: nn.Module, kept: set[int], trained: set[int]) -> dict[str, Te
 
 
 def transfer_header(
-    config: "TransferConfig",
+    config: TransferConfig,
     method: Method[Any, Any],
     base_header: Mapping[str, Any],
     base_sha256: str,
@@ -124,7 +122,7 @@ def transfer_header(
 
 
 def transfer_record(
-    config: "TransferConfig",
+    config: TransferConfig,
     header: Mapping[str, Any],
     source: Dataset | None,
     device: torch.device,
@@ -164,7 +162,7 @@ def task_facts(
 
 
 def held_record(
-    config: "TransferConfig", base_path: Path, record: Mapping[str, Any], number: int
+    config: TransferConfig, base_path: Path, record: Mapping[str, Any], number: int
 ) -> dict[str, Any]:
     """Where the datasets of all tasks of a run lie, for its `run.json`."""
     of_base = read_json(base_path / RUN_JSON)

@@ -6,6 +6,7 @@ where it reads other items. Where weights belong to tasks, `owners.X` says which
 bit planes; task N then uses the entries of tasks 1 to N.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,6 +65,25 @@ def histories_of(header: Mapping[str, Any]) -> dict[str, str]:
     """Facts of the dataset whose items the shared table holds."""
     facts: dict[str, str] = header.get("histories") or header.get("source") or header["dataset"]
     return facts
+
+
+def pretrained_of(header: Mapping[str, Any], sha256: str) -> str:
+    """The checkpoint of the pretrained run that all began with, by its sha256.
+
+    Args:
+        header: of a base.
+        sha256: of its checkpoint.
+    """
+    if header["kind"] == "backbone":
+        return sha256
+    first: str = header.get("pretrained") or header["parent"]["sha256"]
+    return first
+
+
+def free_share(header: Mapping[str, Any]) -> float | None:
+    """The share of each kernel that no task owns; None where weights have no owners."""
+    rates = [facts["rate"] for facts in header.get("tasks", []) if facts["rate"] is not None]
+    return math.prod(rates) if rates else None
 
 
 def find_task(header: Mapping[str, Any], asked: str) -> int:

@@ -117,8 +117,22 @@ def test_a_fresh_base_first_protects_its_own_task(bases, films, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["at-once", "one", "two"]
     again = learn(base, films, tmp_path / "at-once", "profile:taste", resume=True)
     assert again == result
+    assert result.free_share == pytest.approx(0.49)
     with pytest.raises(CheckpointError, match="seed was 0, now 3"):
         learn(base, films, tmp_path / "at-once", "profile:taste", resume=True, seed=3)
+    with pytest.raises(CheckpointError, match="base"):
+        other = bases["nextitnet", "cloze"]
+        learn(other, films, tmp_path / "at-once", "profile:taste", resume=True)
+
+
+def test_what_cannot_be_learned_is_refused_before_task_1_is_pruned(bases, films, tmp_path):
+    for base, settings, task, told in (
+        ("cloze", [], "profile:wealth", "no label column"),
+        ("next-item", ["data.max_length=500"], "profile:taste", "reads 20 at most"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            learn(bases["sasrec", base], films, tmp_path / "run", task, settings=settings)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_retraining_regains_what_pruning_costs(bases, films, tmp_path):
