@@ -1,11 +1,12 @@
 """Runs as tasks: what each run holds, which belong together, and which form a sequence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.files import sha256_of
 from recxfer.methods.task import Task
 from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.continual import Continual, continual_metrics
@@ -28,8 +29,9 @@ class Entry:
 
     task: Task
     key: Key
-    pretrained: bool
-    """Whether the run was only pretrained."""
+    begins: bool
+    """Whether a run for one task is where a sequence begins: it was pretrained, or another of the
+    runs goes on from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ def entries(runs: Sequence[Path], asked: Sequence[str]) -> list[Entry]:
     """
     headers = {path: read_checked_header(checkpoint_of(path)) for path in runs}
     several = any(holds_tasks(header) for header in headers.values())
+    bases = {h["parent"]["sha256"] for h in headers.values() if holds_tasks(h)}
     found = []
     missing: dict[str, UsageError] = {}
     met = set()
@@ -81,11 +84,17 @@ def entries(runs: Sequence[Path], asked: Sequence[str]) -> list[Entry]:
             task = Task.from_json(facts["task"])
             key = (task.name, facts["dataset"]["fingerprint"] if several else "")
             place = number if holds_tasks(header) else None
-            found.append(Entry(path, place, task, key, header["kind"] == "backbone"))
+            found.append(Entry(path, place, task, key, _begins(path, header, bases)))
     for name, refusal in missing.items():
         if name not in met:
             raise refusal
     return found
+
+
+def _begins(path: Path, header: Mapping[str, Any], bases: Collection[str]) -> bool:
+    if holds_tasks(header) or not bases:
+        return False
+    return header["kind"] == "backbone" or sha256_of(checkpoint_of(path)) in bases
 
 
 def by_task(found: Sequence[Entry]) -> dict[Key, list[Entry]]:
@@ -113,7 +122,7 @@ def sequence_of(
         own = [entry for entry in found if entry.path == path]
         keys = [entry.key for entry in own]
         before = chain[-1][1] if chain else []
-        if own[0].number is None and (chain or not own[0].pretrained):
+        if own[0].number is None and (chain or not own[0].begins):
             alone.setdefault(keys[0], path)
         elif keys[: len(before)] == before:
             chain.append((path, keys))

@@ -131,7 +131,7 @@ def test_a_delta_is_small(method, bases, films, tmp_path):
     assert sum(p.numel() for p in parts.values()) < 0.5 * sum(p.numel() for p in model.values())
 
 
-@pytest.mark.parametrize("method", ["finetune", "scratch", "popular"])
+@pytest.mark.parametrize("method", ["finetune", "scratch", "popular", "conure", "ewc", "replay"])
 def test_a_method_that_changes_everything_needs_no_base(method, bases, films, tmp_path):
     base = bases["sasrec", "next-item"]
     result = adapt(base, films, tmp_path / "run", method, "profile:taste", epochs=1)

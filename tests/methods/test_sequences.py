@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recxfer.commands import prepare, transfer
+from recxfer.commands import evaluate, prepare, transfer
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
@@ -85,7 +85,12 @@ def test_a_run_for_one_task_can_be_gone_on_from(bases, films, tmp_path):
     last = learn(first, films, tmp_path / "two", "profile:group", "finetune", epochs=1)
     tasks = tensors.read_header(last / CHECKPOINT)["tasks"]
     assert [facts["task"]["column"] for facts in tasks] == ["taste", "group"]
-    assert quality(last, 1) > 0.5
+    config = evaluate.resolve([first, last], settings=Settings.read())
+    sequence = evaluate.run(config, SilentReporter()).sequence
+    assert [row[1] is None for row in sequence.matrix] == [True, False]
+    before, after = (row[0] for row in sequence.matrix)
+    assert sequence.metrics.forgetting == before - after
+    assert sequence.metrics.forward_transfer is None
 
 
 def test_tasks_that_are_not_kept_apart_are_pointed_out(films, bases, world, tmp_path):
