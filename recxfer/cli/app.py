@@ -67,6 +67,8 @@ app.command(
     --method peterrec --task profile:age --set bottleneck=16
   recxfer transfer runs/food data/kitchen runs/cold \\
     --method finetune --task cross-domain
+  recxfer transfer runs/age2 data/shop runs/gender3 \\
+    --method conure --task profile:gender --set prune=0.5
 """
 )(transfer)
 app.command(
@@ -74,6 +76,7 @@ app.command(
   recxfer evaluate runs/base --at 10
   recxfer evaluate runs/full runs/patched runs/probe \\
     --by history-length --report compared.html
+  recxfer evaluate runs/age2 runs/gender3 --task 1 --task profile:age
 """
 )(evaluate)
 app.command(

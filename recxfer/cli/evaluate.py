@@ -50,6 +50,14 @@ def evaluate(
         str | None,
         typer.Option("--by", help="Slices: history-length, target-events, item-frequency, label."),
     ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="N|NAME",
+            help="Of runs that hold several tasks, only this one; can be repeated.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page.")
     ] = None,
@@ -81,6 +89,7 @@ def evaluate(
                 candidates=candidates,
                 keep_seen=keep_seen,
                 by=by,
+                tasks=task or (),
                 report=report,
                 seed=seed,
                 device=device,

@@ -39,6 +39,14 @@ def export(
         int | None,
         typer.Option("--top", min=1, help="Length of recommendation lists. Default: 10."),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="N|NAME",
+            help="Which task of a run that holds several. Default: the last.",
+        ),
+    ] = None,
     base: options.Base = None,
     dataset: options.Dataset = None,
     config: options.Config = None,
@@ -66,6 +74,7 @@ def export(
                 what=what,
                 format=format_,
                 top=top,
+                task=task,
                 base=base,
                 dataset=dataset,
                 device=device,

@@ -57,8 +57,8 @@ def prepare(
         str | None,
         typer.Option(
             "--split",
-            help="leave-last, temporal or users. Default: leave-last.",
-            autocompletion=options.among(["leave-last", "temporal", "users"]),
+            help="leave-last, temporal, users or linked. Default: leave-last.",
+            autocompletion=options.among(["leave-last", "temporal", "users", "linked"]),
         ),
     ] = None,
     link: Annotated[

@@ -11,7 +11,7 @@ from recxfer.cli.execution import execute, path_or_stdin
 from recxfer.methods import METHODS
 
 if TYPE_CHECKING:
-    from recxfer.commands.transfer import TransferResult
+    from recxfer.commands.transfer_settings import TransferResult
     from recxfer.foundation.console import Reporter
 
 
@@ -32,7 +32,10 @@ def _list_methods(context: typer.Context, value: bool) -> None:
 def transfer(
     base: Annotated[
         str,
-        typer.Argument(metavar="BASE", help="A pretrained run; - reads the path from stdin."),
+        typer.Argument(
+            metavar="BASE",
+            help="A pretrained run, or one that holds tasks; - reads the path from stdin.",
+        ),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The target dataset.")],
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory to make.")],

@@ -9,6 +9,7 @@ import numpy as np
 
 from recxfer.commands.fitting import warn_of_empty
 from recxfer.commands.report import write_report
+from recxfer.commands.sequence import Entry, Key, TaskSequence, by_task, entries, sequence_of
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import Reporter
@@ -21,7 +22,6 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.registry import suggestion
-from recxfer.methods.task import Task
 from recxfer.training.cases import (
     CLASS_SLICERS,
     ITEM_SLICERS,
@@ -32,13 +32,7 @@ from recxfer.training.cases import (
     slices_of,
 )
 from recxfer.training.metrics import Metric
-from recxfer.training.opening import (
-    Bases,
-    checkpoint_of,
-    open_run,
-    read_checked_header,
-    refuse_unneeded_base,
-)
+from recxfer.training.opening import Bases, open_run, refuse_unneeded_base
 from recxfer.training.runs import Run
 from recxfer.training.sizes import Size, size_of
 from recxfer.training.statistics import (
@@ -71,6 +65,9 @@ class EvaluateConfig:
     """Flags that were given and mean something only where items are ranked."""
 
     by: str | None = None
+    tasks: tuple[str, ...] = ()
+    """Numbers or names of the tasks to measure, of runs that hold several; empty: all."""
+
     report: Path | None = None
     seed: int = 0
     device: str = "auto"
@@ -85,6 +82,9 @@ class RunFigures:
 
     run: str
     method: str
+    number: int | None
+    """Which task of the run, counted from 1; None where a run is for one task alone."""
+
     task: str
     dataset: str
     cases: int
@@ -110,6 +110,8 @@ class RunDifference:
 
     run: str
     against: str
+    task: str
+    dataset: str
     metric: str
     difference: Difference
     p_holm: float
@@ -121,6 +123,7 @@ class SliceFigures:
     """One run's metrics on some of the cases."""
 
     run: str
+    task: str
     slice: str
     cases: int
     metrics: Mapping[str, Figure]
@@ -139,6 +142,8 @@ class EvaluateResult:
     runs: Sequence[RunFigures]
     differences: Sequence[RunDifference]
     slices: Sequence[SliceFigures]
+    sequence: TaskSequence | None
+    """What became of each task, where runs hold several."""
 
     def as_json(self) -> dict[str, Any]:
         """The keys of `--json`."""
@@ -153,6 +158,8 @@ class EvaluateResult:
                 {
                     "run": d.run,
                     "against": d.against,
+                    "task": d.task,
+                    "dataset": d.dataset,
                     "metric": d.metric,
                     **asdict(d.difference),
                     "p_holm": d.p_holm,
@@ -162,6 +169,8 @@ class EvaluateResult:
         if self.by is not None:
             shown["by"] = self.by
             shown["slices"] = [asdict(part) for part in self.slices]
+        if self.sequence is not None:
+            shown["sequence"] = self.sequence.as_json()
         return shown
 
 
@@ -176,6 +185,7 @@ def resolve(
     candidates: str = "all",
     keep_seen: bool = False,
     by: str | None = None,
+    tasks: Sequence[str] = (),
     **common: Any,
 ) -> EvaluateConfig:
     """Flags as one config; `evaluate` has no settings of its own beyond them.
@@ -206,6 +216,7 @@ def resolve(
         keep_seen=keep_seen,
         for_items=tuple(name for name, was_given in given.items() if was_given),
         by=by,
+        tasks=tuple(tasks),
         **common,
     )
 
@@ -228,35 +239,38 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         seed=config.seed,
         precision=config.precision,
     )
-    figures: list[RunFigures] = []
+    measured: dict[tuple[Path, Key], RunFigures] = {}
     differences: list[RunDifference] = []
     slices: list[SliceFigures] = []
     bases = Bases()
-    groups = _by_task(config.runs)
-    _refuse_unused(groups, config)
-    for paths in groups.values():
+    found = entries(config.runs, config.tasks)
+    _refuse_unused(found, config)
+    for key, group in by_task(found).items():
         first: tuple[Run, Cases] | None = None
         compared: dict[Path, dict[str, Difference]] = {}
-        for path in paths:
-            opened = open_run(path, device, bases, moved_base=config.base)
+        for entry in group:
+            opened = open_run(
+                entry.path, device, bases, moved_base=config.base, number=entry.number
+            )
             cases, rows = cases_of(opened, protocol, config.dataset, precision, reporter)
-            figures.append(_figures(opened, cases, config))
+            measured[entry.path, key] = _figures(opened, cases, config)
             if config.by is not None:
                 slices += _slices(opened, cases, rows, config, config.by)
             if first is None:
                 first = opened, cases
                 warn_of_empty(f"{config.on} cases of {opened.task.name}", rows, reporter)
             else:
-                compared[path] = _compared(opened, cases, *first, config)
-        differences += _differences(paths[0], compared)
+                compared[entry.path] = _compared(opened, cases, *first, config)
+        differences += _differences(measured[group[0].path, key], compared)
     result = EvaluateResult(
         path=config.report or config.runs[0],
         on=config.on,
         seed=config.seed,
         by=config.by,
-        runs=figures,
+        runs=list(measured.values()),
         differences=differences,
         slices=slices,
+        sequence=sequence_of(found, measured),
     )
     if config.report is not None:
         write_report(config.report, result.as_json())
@@ -272,20 +286,10 @@ def _refuse_repeated(runs: Sequence[Path]) -> None:
         seen.add(path.resolve())
 
 
-def _by_task(runs: Sequence[Path]) -> dict[Task, list[Path]]:
-    """Runs of one task together, in the order in which they and their tasks were given."""
-    groups: dict[str, tuple[Task, list[Path]]] = {}
-    for path in runs:
-        task = Task.from_json(read_checked_header(checkpoint_of(path))["task"])
-        groups.setdefault(task.name, (task, []))[1].append(path)
-    return dict(groups.values())
-
-
-def _refuse_unused(groups: Mapping[Task, Sequence[Path]], config: EvaluateConfig) -> None:
-    if config.for_items and not any(task.ranks_items for task in groups):
-        task, paths = next(iter(groups.items()))
+def _refuse_unused(found: Sequence[Entry], config: EvaluateConfig) -> None:
+    if config.for_items and not any(entry.task.ranks_items for entry in found):
         raise UsageError(
-            f"{', '.join(config.for_items)}: {paths[0]} is for {task.name}, "
+            f"{', '.join(config.for_items)}: {found[0].path} is for {found[0].task.name}, "
             "where no items are ranked",
             hint="leave it out",
         )
@@ -299,6 +303,7 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
     return RunFigures(
         run=str(opened.path),
         method=opened.method,
+        number=opened.number,
         task=opened.task.name,
         dataset=str(config.dataset or opened.header["dataset"]["name"]),
         cases=cases.frame.height,
@@ -324,7 +329,7 @@ def _compared(
 
 
 def _differences(
-    against: Path, compared: Mapping[Path, Mapping[str, Difference]]
+    first: RunFigures, compared: Mapping[Path, Mapping[str, Difference]]
 ) -> list[RunDifference]:
     """Per run and metric; p-values are adjusted over the runs, for each metric on its own."""
     metrics = next(iter(compared.values()), {})
@@ -334,7 +339,9 @@ def _differences(
     return [
         RunDifference(
             run=str(path),
-            against=str(against),
+            against=first.run,
+            task=first.task,
+            dataset=first.dataset,
             metric=metric,
             difference=found[metric],
             p_holm=adjusted[metric][place],
@@ -355,6 +362,7 @@ def _slices(
     return [
         SliceFigures(
             run=str(opened.path),
+            task=opened.task.name,
             slice=name,
             cases=chosen.size,
             metrics=estimate(

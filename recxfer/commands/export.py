@@ -24,6 +24,8 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
+from recxfer.training.checkpoints import checkpoint_of, read_checked_header
+from recxfer.training.holding import find_task, holds_tasks
 from recxfer.training.loop import autocast
 from recxfer.training.opening import open_run, refuse_unneeded_base
 from recxfer.training.ranking import recommend
@@ -58,6 +60,9 @@ class ExportConfig:
     format: str = "parquet"
     top: int | None = None
     """Length of recommendation lists; None: TOP."""
+
+    task: str | None = None
+    """Number or name of the task, of a run that holds several; None: the last."""
 
     base: Path | None = None
     """Where the base of the run lies now, if it has moved."""
@@ -134,7 +139,18 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
     keep_freed_memory()
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    opened = open_run(config.run, device, moved_base=config.base, moved_dataset=config.dataset)
+    header = read_checked_header(checkpoint_of(config.run))
+    number = None
+    if config.task is not None:
+        found = find_task(header, config.task)
+        number = found if holds_tasks(header) else None
+    opened = open_run(
+        config.run,
+        device,
+        moved_base=config.base,
+        moved_dataset=config.dataset,
+        number=number,
+    )
     with autocast(device, precision):
         return EXPORTS[config.what](config, opened, reporter)
 

@@ -1,19 +1,21 @@
 """Whether a base, a method, a task and a dataset fit together; every misfit is one clear error."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recxfer.data.dataset import Dataset
+from recxfer.data.following import exposed
 from recxfer.data.rows import Rows
 from recxfer.foundation.console import Reporter
-from recxfer.foundation.errors import ConfigError, DataError, UsageError
+from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
 from recxfer.foundation.files import read_json
 from recxfer.foundation.names import RUN_JSON
 from recxfer.methods.contract import Base, Needs
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbone import Backbone
-from recxfer.training.runs import check_vocabulary
+from recxfer.training.holding import histories_of
+from recxfer.training.runs import check_vocabulary, resolve_path
 
 
 def resolve_task(
@@ -34,8 +36,8 @@ def resolve_task(
     """
     kind, column = parse_task(text)
     if kind == "cross-domain":
-        histories = Dataset(source or base / read_json(base / RUN_JSON)["dataset"])
-        check_vocabulary(histories, base_header["dataset"], base)
+        histories = Dataset(source or histories_path(base))
+        check_vocabulary(histories, histories_of(base_header), base)
         return Task(kind, target.num_items), histories
     if source is not None:
         raise UsageError(
@@ -45,10 +47,76 @@ def resolve_task(
     if kind == "profile":
         assert column is not None
         _, classes = target.labels(column)
-        check_vocabulary(target, base_header["dataset"], base)
+        check_vocabulary(target, histories_of(base_header), base)
         return Task(kind, len(classes), column, classes), None
-    same = target.info.vocabulary == base_header["dataset"]["vocabulary"]
+    same = target.info.vocabulary == histories_of(base_header)["vocabulary"]
     return Task(kind, target.num_items, same_vocabulary=same), None
+
+
+def histories_path(base: Path) -> Path:
+    """Where the dataset lies whose items the base reads."""
+    record = read_json(base / RUN_JSON)
+    relative: str = record.get("histories") or record.get("source") or record["dataset"]
+    return base / relative
+
+
+def check_base(name: str, needs: Needs, base: Base, path: Path) -> None:
+    """Refuse a base that holds tasks where a method cannot go on with them.
+
+    Raises:
+        CheckpointError: saying what the method begins with.
+    """
+    found = "shared" if base.owners is None else "owned"
+    if not base.transferred or needs.earlier == found:
+        return
+    if needs.earlier == "refused":
+        raise CheckpointError(
+            f"{path} holds {len(base.held)} tasks, and {name} begins with a base that was only "
+            "pretrained",
+            hint="give the run that `recxfer pretrain` wrote",
+        )
+    owned = "weights that each belong to one task" if found == "owned" else "weights that all share"
+    raise CheckpointError(
+        f"{path} holds tasks with {owned}: {name} cannot go on from there",
+        hint="give the run that `recxfer pretrain` wrote, or go on with the method that made it",
+    )
+
+
+def refuse_repeated(
+    path: Path, held: Sequence[Mapping[str, Any]], task: Task, target: Dataset
+) -> None:
+    """Refuse a task that a base holds already.
+
+    Raises:
+        UsageError: saying which one it is.
+    """
+    for number, facts in enumerate(held, 1):
+        same_data = facts["dataset"]["fingerprint"] == target.info.fingerprint
+        if same_data and Task.from_json(facts["task"]).name == task.name:
+            raise UsageError(
+                f"{path} holds the task {task.name} on {target.path} already, as task {number}",
+                hint="a task is added once; choose another task or dataset",
+            )
+
+
+def warn_exposed(base: Path, target: Dataset, reporter: Reporter) -> None:
+    """Say where a held-out event of one task is a training event of another."""
+    record = read_json(base / RUN_JSON)
+    paths = [
+        task[key]
+        for task in record.get("tasks") or [record]
+        for key in ("dataset", "source")
+        if task.get(key) is not None
+    ]
+    for relative in dict.fromkeys(paths):
+        other = Dataset(resolve_path(base, relative))
+        count = exposed(target, other)
+        if count:
+            reporter.warn(
+                f"{count:,} events are held out in one of {target.path} and {other.path} and "
+                "trained on in the other: what is measured on them is too good; prepare "
+                f"{target.path} with --link {other.path} --split linked"
+            )
 
 
 def check_needs(name: str, needs: Needs, base: Base, task: Task) -> None:

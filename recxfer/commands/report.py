@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from recxfer.commands.plot import lines
 from recxfer.foundation.files import replaced_file
 
 STYLE = """
@@ -26,13 +27,14 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
         result: what `evaluate --json` prints.
     """
     parts = []
-    for task in dict.fromkeys(run["task"] for run in result["runs"]):
-        runs = [run for run in result["runs"] if run["task"] == task]
-        names = {run["run"] for run in runs}
+    for task, dataset in dict.fromkeys((run["task"], run["dataset"]) for run in result["runs"]):
+        runs = _of_task(result["runs"], task, dataset)
         parts += [f"<h2>{escape(task)}</h2>", _protocol(result, runs[0]), _runs(runs)]
-        compared = [d for d in result.get("differences", []) if d["run"] in names]
+        compared = _of_task(result.get("differences", []), task, dataset)
         if compared:
             parts.append(_differences(compared))
+    if "sequence" in result:
+        parts.append(_sequence(result["sequence"]))
     if result.get("slices"):
         parts.append(_slices(result["by"], result["slices"]))
     page = (
@@ -42,6 +44,36 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
     )
     with replaced_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _of_task(
+    found: Iterable[Mapping[str, Any]], task: str, dataset: str
+) -> list[Mapping[str, Any]]:
+    return [part for part in found if (part["task"], part["dataset"]) == (task, dataset)]
+
+
+def _sequence(sequence: Mapping[str, Any]) -> str:
+    """Tasks by runs, what the matrix comes to, and its picture."""
+    names = [f"{task['task']} ({task['dataset']})" for task in sequence["tasks"]]
+    head = [
+        "after",
+        *(f"{name}, {t['metric']}" for name, t in zip(names, sequence["tasks"], strict=True)),
+    ]
+    rows = [
+        [run, *("-" if value is None else f"{value:.4f}" for value in values)]
+        for run, values in zip(sequence["runs"], sequence["matrix"], strict=True)
+    ]
+    means = [
+        [key.replace("_", " "), "-" if sequence[key] is None else f"{sequence[key]:+.4f}"]
+        for key in ("final_average", "forgetting", "backward_transfer", "forward_transfer")
+    ]
+    columns = dict(zip(names, zip(*sequence["matrix"], strict=True), strict=True))
+    return (
+        "<h2>Task after task</h2>"
+        + _table(head, rows)
+        + _table(["mean over tasks", ""], means)
+        + lines([Path(run).name for run in sequence["runs"]], columns)
+    )
 
 
 def _protocol(result: Mapping[str, Any], first: Mapping[str, Any]) -> str:

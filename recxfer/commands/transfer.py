@@ -1,21 +1,47 @@
 """`transfer`: a pretrained run and a target dataset in, an adapted run out."""
 
+import shutil
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from recxfer.commands.fitting import check_needs, check_rows, longest_history, resolve_task
+from recxfer.commands.fitting import (
+    check_base,
+    check_needs,
+    check_rows,
+    longest_history,
+    refuse_repeated,
+    resolve_task,
+    warn_exposed,
+)
 from recxfer.commands.pretrain import best_record
+from recxfer.commands.transfer_settings import (
+    TransferConfig,
+    TransferData,
+    TransferOptim,
+    TransferResult,
+)
+from recxfer.commands.transferred import (
+    Counts,
+    changed,
+    count,
+    count_body,
+    head_parameters,
+    held_record,
+    task_facts,
+    transfer_header,
+    transfer_record,
+)
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import share_of_people
-from recxfer.foundation.config import Component, Config, Settings
-from recxfer.foundation.console import Reporter
+from recxfer.foundation import tensors
+from recxfer.foundation.config import Component, Settings
+from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.device import (
     choose_device,
     choose_precision,
@@ -23,110 +49,31 @@ from recxfer.foundation.device import (
     set_threads,
 )
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.files import read_json, sha256_of
+from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.methods.contract import Base, Method, Phase, facts
+from recxfer.methods.contract import Learner, Method
 from recxfer.methods.task import Task, parse_task
-from recxfer.models.backbone import Backbone
-from recxfer.models.heads import LinearHead
 from recxfer.models.user_model import UserModel
 from recxfer.training import runs
-from recxfer.training.loop import cache_vectors
+from recxfer.training.checkpoints import checkpoint_of, read_checked_header
+from recxfer.training.holding import (
+    free_share,
+    held_parts,
+    histories_of,
+    pack_tasks,
+    pretrained_of,
+    tasks_of,
+)
+from recxfer.training.loop import autocast, cache_vectors
 from recxfer.training.opening import open_base
-from recxfer.training.optim import OptimConfig
+from recxfer.training.runs import check_vocabulary, resolve_path
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.validation import Validation
 
-
-class TransferOptim(OptimConfig):
-    """How a transfer is optimised: shorter and more carefully than pretraining."""
-
-    epochs: int = Field(default=30, ge=1)
-    """Passes over the training rows."""
-
-    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    """Peak learning rate of Adam."""
-
-    patience: int = Field(default=6, ge=0)
-    """Stop after this many validations without a better value; 0 trains all epochs."""
-
-
-class TransferData(Config):
-    """What a transfer reads of a dataset."""
-
-    max_length: int | None = Field(default=None, ge=1)
-    """Longest history, in events; by default the base's. Convolutions can read more than they were
-    pretrained on, which helps where the evidence lies in the whole history."""
-
-    train_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the training people to learn from, at least one: for learning curves. With one seed
-    a smaller share is part of a larger one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferConfig:
-    """Everything that decides a transferred run."""
-
-    base: Path
-    dataset: Path
-    run: Path
-    method: str
-    method_config: Config | None = None
-    task: str = "next-item"
-    source: Path | None = None
-    """`cross-domain`: where histories are read; by default the dataset of the base."""
-
-    optim: OptimConfig = field(default_factory=TransferOptim)
-    data: TransferData = field(default_factory=TransferData)
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    overwrite: bool = False
-    resume: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferResult:
-    """What a transfer made."""
-
-    path: Path
-    method: str
-    task: str
-    parameters: int
-    """Of the whole model."""
-
-    trained_parameters: int
-    """That any phase trained, head included."""
-
-    trained_share: float
-    """Trained over all parameters of the base's backbone, item table, task tokens and head
-    left out of both."""
-
-    counted: str
-    """What `trained_share` counts, in words."""
-
-    epochs: int
-    best_epoch: int
-    validation: dict[str, float]
-    delta_bytes: int
-    """Size of the checkpoint."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The keys of `--json`."""
-        return {
-            "method": self.method,
-            "task": self.task,
-            "parameters": self.parameters,
-            "trained_parameters": self.trained_parameters,
-            "trained_share": round(self.trained_share, 6),
-            "counted": self.counted,
-            "epochs": self.epochs,
-            "best_epoch": self.best_epoch,
-            "validation": self.validation,
-            "delta_bytes": self.delta_bytes,
-        }
+_OF_FIRST = frozenset({"parent", "format", "backbone"})
+"""Facts that depend on the base with its own task protected, and not only on the base."""
 
 
 def resolve(
@@ -192,199 +139,203 @@ def resolve(
 
 
 def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
-    """Adapt a base to a task by a method and write the result as a run."""
-    claim_output(
-        config.run,
-        overwrite=config.overwrite,
-        resume=config.resume,
-        inputs=[config.base, config.dataset, *([config.source] if config.source else [])],
-    )
+    """Adapt a base to a task by a method and write the result as a run.
+
+    Where a method protects what the base was pretrained for, a fresh base first goes through the
+    method's phases for that task alone. That run lies beside the one asked for until it is done.
+    """
+    inputs = [config.base, config.dataset, *([config.source] if config.source else [])]
+    claim_output(config.run, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
     set_threads(config.threads)
     keep_freed_memory()
-    device = choose_device(config.device)
+    method = _method(config)
+    header = read_checked_header(checkpoint_of(config.base))
+    if not (method.needs.first_task and header["kind"] == "backbone"):
+        return _adapt(config, config.base, reporter, of_base=False)
+    own = Dataset(resolve_path(config.base, read_json(config.base / RUN_JSON)["dataset"]))
+    target = Dataset(config.dataset)
+    if config.task == "next-item" and target.info.fingerprint == own.info.fingerprint:
+        check_vocabulary(target, header["dataset"], config.base)
+        return _adapt(config, config.base, reporter, of_base=True)
+    task, source = resolve_task(config.task, config.base, header, target, config.source)
+    known = transfer_header(config, method, header, "", task, source, target)
+    done = _finished(config, known, reporter)
+    if done is not None:
+        return done
+    _refuse_early(config, method, task, source, target)
+    first = config.run.with_name(f"{config.run.name}.first")
+    claim_output(first, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
+    alone = replace(
+        config, dataset=own.path, task="next-item", source=None, run=first, data=TransferData()
+    )
+    _adapt(alone, config.base, reporter, of_base=True)
+    result = _adapt(config, first, reporter, of_base=False)
+    shutil.rmtree(first)
+    return result
+
+
+def _method(config: TransferConfig) -> Method[Any, Any]:
     method_type = METHODS.resolve(config.method)
     method: Method[Any, Any] = method_type(config.method_config or method_type.config_type())
-    rng = Rng(config.seed)
-    base, base_header, base_sha256 = open_base(config.base, rng)
-    target = Dataset(config.dataset)
-    task, source = resolve_task(config.task, config.base, base_header, target, config.source)
-    check_needs(config.method, method.needs, base, task)
-    body = _count_body(base.backbone, base.backbone.parameters())
-    pretrained = {id(p) for p in [*base.backbone.parameters(), *_head_parameters(base)]}
+    return method
 
-    model: nn.Module = method.assemble(base, task, rng).to(device)
+
+def _adapt(
+    config: TransferConfig, base_path: Path, reporter: Reporter, *, of_base: bool
+) -> TransferResult:
+    """Learn one task from one base.
+
+    Args:
+        config: what was asked for.
+        base_path: the base, which is the one asked for, or that with its own task protected.
+        reporter: progress.
+        of_base: whether the task is that of the base's pretraining.
+    """
+    device, rng, method = choose_device(config.device), Rng(config.seed), _method(config)
+    base, base_header, base_sha256 = open_base(base_path, rng)
+    check_base(config.method, method.needs, base, base_path)
+    target = Dataset(config.dataset)
+    task, source = resolve_task(config.task, base_path, base_header, target, config.source)
+    holds = method.holds(base)
+    if not of_base:
+        check_needs(config.method, method.needs, base, task)
+        if holds:
+            refuse_repeated(base_path, tasks_of(base_header), task, target)
     max_length = longest_history(config.data.max_length, base.backbone)
-    header = {
-        **_header(config, method, base_header, base_sha256, task, source, target),
-        "max_length": max_length,
-    }
+    header = transfer_header(config, method, base_header, base_sha256, task, source, target)
+    header["max_length"] = max_length
+    if holds:
+        header |= {
+            "format": runs.NEWEST_FORMAT,
+            "backbone": runs.backbone_facts(base.backbone),
+            "histories": histories_of(base_header),
+            "pretrained": pretrained_of(base_header, base_sha256),
+        }
+    body = count_body(base.backbone, base.backbone.parameters())
+    kept = {id(p) for p in [*base.backbone.parameters(), *head_parameters(base)]}
+    model: nn.Module = method.assemble(base, task, rng).to(device)
+    phases = method.phases(model, task)
+    counts = count(model, phases, body)
     finished = finished_before(
         config.run, header, overwrite=config.overwrite, resume=config.resume, reporter=reporter
     )
     if finished is not None:
-        return _result(
-            config,
-            model,
-            method.phases(model, task),
-            body,
-            epochs=finished.epochs,
-            size=(config.run / CHECKPOINT).stat().st_size,
-            **finished.training,
-        )
+        size = (config.run / CHECKPOINT).stat().st_size
+        return _result(config, counts, finished.epochs, size, finished.training)
+    learner: Learner = base.held[0].learner if of_base else method
     rows = runs.task_rows(task, source, target, "train", max_length)
     rows = share_of_people(rows, config.data.train_share, rng)
     held_out = runs.task_rows(task, source, target, "valid", max_length)
     check_rows(config.dataset, task, rows, held_out, reporter)
-    method.count(model, rows)
+    if holds:
+        warn_exposed(base_path, target, reporter)
+    learner.count(model, rows)
     rows = cache_vectors(model, rows, method.frozen_vectors, device)
     held_out = cache_vectors(model, held_out, method.frozen_vectors, device)
-    phases = method.phases(model, task)
+    validation = Validation.of(learner, held_out, rng, device, ranks_items=task.ranks_items)
+    precision = choose_precision(config.precision, device)
+
+    def measure() -> dict[str, float]:
+        model.eval()
+        with torch.inference_mode(), autocast(device, precision):
+            return validation(model)
+
     session = Session(
         run=config.run,
         model=model,
-        learner=method,
+        learner=learner,
         phases=phases,
-        close=method.close,
+        close=lambda model, phase: method.close(model, phase, lambda: measure()[validation.metric]),
         rows=rows,
-        validation=Validation.of(method, held_out, rng, device, ranks_items=task.ranks_items),
+        validation=validation,
         optim=config.optim,
         rng=rng,
         device=device,
-        precision=choose_precision(config.precision, device),
+        precision=precision,
         reporter=reporter,
         depends_on=header,
     )
     started = time.perf_counter()
     state = session.train(resume=config.resume)
-    trained = {id(p) for phase in phases for p in phase.trainable}
-    delta = _delta(model, pretrained, trained)
-    validated = best_record(state) if state.history else session.validation(model)
+    trained = bool(phases) and phases[-1].epochs_share > 0
+    training = {
+        "best_epoch": state.best_epoch,
+        "validation": best_record(state) if trained else measure(),
+    }
+    seconds = time.perf_counter() - started
+    record = transfer_record(config, header, source, device, seconds, counts)
+    if holds:
+        assert isinstance(model, UserModel)
+        number = 1 if of_base else len(base.held) + 1
+        before = held_parts(base_header, tensors.load(base_path / CHECKPOINT)[0])
+        parts = pack_tasks(model, before, task, number)
+        facts = task_facts(model, header, training, of_base=of_base)
+        header["tasks"] = [*tasks_of(base_header)[: number - 1], facts]
+        record |= held_record(config, base_path, record, number)
+        kind = "merged"
+    else:
+        parts = changed(model, kept, {id(p) for phase in phases for p in phase.trainable})
+        kind = "merged" if len(parts) == len(model.state_dict()) else "delta"
     size = runs.write_run(
         config.run,
-        parts=delta,
-        header={
-            **header,
-            "kind": "merged" if len(delta) == len(model.state_dict()) else "delta",
-            "training": {"best_epoch": state.best_epoch, "validation": validated},
-        },
-        record=_record(config, header, source, device, time.perf_counter() - started),
+        parts=parts,
+        header={**header, "kind": kind, "training": training},
+        record=record,
         history=state.history,
         vocabulary=target.item_ids,
         overwrite=config.overwrite,
     )
     release_output(config.run)
-    return _result(
-        config,
-        model,
-        phases,
-        body,
-        epochs=len(state.history),
-        size=size,
-        best_epoch=state.best_epoch,
-        validation=validated,
+    return _result(config, counts, len(state.history), size, training)
+
+
+def _refuse_early(
+    config: TransferConfig,
+    method: Method[Any, Any],
+    task: Task,
+    source: Dataset | None,
+    target: Dataset,
+) -> None:
+    """Refuse what cannot be learned before the base's own task is, which takes its time."""
+    base, _, _ = open_base(config.base, Rng(config.seed))
+    check_needs(config.method, method.needs, base, task)
+    max_length = longest_history(config.data.max_length, base.backbone)
+    rows = runs.task_rows(task, source, target, "train", max_length)
+    held_out = runs.task_rows(task, source, target, "valid", max_length)
+    check_rows(config.dataset, task, rows, held_out, SilentReporter())
+
+
+def _finished(
+    config: TransferConfig, header: Mapping[str, Any], reporter: Reporter
+) -> TransferResult | None:
+    """A finished run whose base, with its own task protected, is no longer there."""
+    known = {key: value for key, value in header.items() if key not in _OF_FIRST}
+    known["pretrained"] = sha256_of(checkpoint_of(config.base))
+    finished = finished_before(
+        config.run, known, overwrite=config.overwrite, resume=config.resume, reporter=reporter
     )
+    if finished is None:
+        return None
+    size = (config.run / CHECKPOINT).stat().st_size
+    counts = Counts(**finished.record["counts"])
+    return _result(config, counts, finished.epochs, size, finished.training)
 
 
 def _result(
-    config: TransferConfig,
-    model: nn.Module,
-    phases: Iterable[Phase],
-    body: int,
-    *,
-    epochs: int,
-    size: int,
-    best_epoch: int,
-    validation: dict[str, float],
+    config: TransferConfig, counts: Counts, epochs: int, size: int, training: Mapping[str, Any]
 ) -> TransferResult:
-    trained = {id(p): p for phase in phases for p in phase.trainable}
-    in_body = _count_body(model, trained.values())
     return TransferResult(
         path=config.run,
         method=config.method,
         task=config.task,
-        parameters=sum(p.numel() for p in model.parameters()),
-        trained_parameters=sum(p.numel() for p in trained.values()),
-        trained_share=in_body / body,
-        counted=f"{in_body:,} of the backbone's {body:,} parameters; "
+        parameters=counts.parameters,
+        trained_parameters=counts.trained,
+        trained_share=counts.trained_of_body / counts.body,
+        counted=f"{counts.trained_of_body:,} of the backbone's {counts.body:,} parameters; "
         "item table, tokens and head left out",
         epochs=epochs,
-        best_epoch=best_epoch,
-        validation=validation,
+        best_epoch=training["best_epoch"],
+        validation=training["validation"],
         delta_bytes=size,
+        free_share=free_share(read_checked_header(config.run / CHECKPOINT)),
     )
-
-
-def _head_parameters(base: Base) -> list[nn.Parameter]:
-    return [] if base.head is None else list(base.head.parameters())
-
-
-def _delta(model: nn.Module, pretrained: set[int], trained: set[int]) -> dict[str, Tensor]:
-    """Tensors that the base does not hold, or that training has moved."""
-    return {
-        name: tensor.detach()
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if id(tensor) in trained or id(tensor) not in pretrained
-    }
-
-
-def _count_body(model: nn.Module, parameters: Iterable[nn.Parameter]) -> int:
-    """Numbers in parameters that belong neither to the item table nor to a task: head, tokens."""
-    outer = set()
-    for module in model.modules():
-        if isinstance(module, LinearHead):
-            outer |= {id(parameter) for parameter in module.parameters()}
-        if isinstance(module, UserModel):
-            outer |= {id(token) for token in module.tokens}
-        if isinstance(module, Backbone):
-            outer.add(id(module.item_table.weight))
-    return sum(p.numel() for p in parameters if id(p) not in outer)
-
-
-def _header(
-    config: TransferConfig,
-    method: Method[Any, Any],
-    base_header: Mapping[str, Any],
-    base_sha256: str,
-    task: Task,
-    source: Dataset | None,
-    target: Dataset,
-) -> dict[str, Any]:
-    return {
-        "format": runs.FORMAT,
-        "objective": base_header["objective"],
-        "backbone": base_header["backbone"],
-        "method": {"name": config.method, "config": facts(method.config)},
-        "task": task.to_json(),
-        "dataset": runs.dataset_facts(target),
-        "source": None if source is None else runs.dataset_facts(source),
-        "parent": {"kind": "backbone", "sha256": base_sha256},
-        "seed": config.seed,
-        "settings": {
-            "optim": facts(config.optim),
-            "data": facts(config.data),
-            "precision": config.precision,
-            "device": config.device,
-            "threads": torch.get_num_threads(),
-        },
-        "code": runs.code_facts(),
-    }
-
-
-def _record(
-    config: TransferConfig,
-    header: Mapping[str, Any],
-    source: Dataset | None,
-    device: torch.device,
-    seconds: float,
-) -> dict[str, Any]:
-    return {
-        "command": "transfer",
-        "method": config.method,
-        "task": config.task,
-        "base": runs.relative_path(config.base, config.run),
-        "dataset": runs.relative_path(config.dataset, config.run),
-        "source": None if source is None else runs.relative_path(source.path, config.run),
-        "settings": header["settings"],
-        "device": str(device),
-        "seconds": round(seconds, 1),
-    }

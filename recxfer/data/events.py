@@ -10,9 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recxfer.data.filters import Survivors
+from recxfer.data.following import Followed
 from recxfer.data.intake import Intake
 from recxfer.data.schema import SplitRule
-from recxfer.data.split import split_events
+from recxfer.data.split import part_labels, split_events
 from recxfer.data.tables import write_parts
 from recxfer.foundation.names import EVENT, ITEM, SPLIT, SPLITS, TIMESTAMP, USER, WEIGHT
 
@@ -91,17 +92,33 @@ def event_times(intake: Intake, index: Index) -> NDArray[np.int64]:
 
 
 def write_events(
-    path: Path, intake: Intake, index: Index, rule: SplitRule, part_of_user: NDArray[np.int8]
+    path: Path,
+    intake: Intake,
+    index: Index,
+    rule: SplitRule,
+    part_of_user: NDArray[np.int8],
+    followed: Followed | None = None,
 ) -> Tally:
     """Write all events that stay, sorted by (user, time, file order).
 
     Where the source has no times, `timestamp` counts the events of a user from 0.
+
+    Args:
+        path: the table.
+        intake: the source's events.
+        index: who stays.
+        rule: how events are split.
+        part_of_user: part of each user index.
+        followed: the split that `rule` follows, where it follows one.
     """
     tally = Tally()
-    part = split_events(rule, part_of_user)
 
     def parts() -> Iterator[pl.DataFrame]:
         for events in _indexed_buckets(intake, index):
+            if followed is None:
+                part = split_events(rule, part_of_user)
+            else:
+                part = pl.lit(part_labels(followed.parts(events).to_numpy()))
             finished = events.with_columns(part.alias(SPLIT))
             finished = finished.select(name for name in _COLUMNS if name in finished.columns)
             tally.add(finished)

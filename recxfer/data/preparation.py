@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from recxfer.data.catalogue import item_table, user_table
+from recxfer.data.dataset import Dataset
 from recxfer.data.events import Index, Tally, build_index, event_times, write_events
 from recxfer.data.filters import Survivors, survivors
+from recxfer.data.following import Followed, follow
 from recxfer.data.intake import Intake, refuse_empty, take_in
 from recxfer.data.labels import class_names
 from recxfer.data.links import Neighbour, given_parts, read_ids, write_link
@@ -57,8 +59,9 @@ class Recipe(Config):
     min_item_events: int = Field(default=1, ge=1)
     """Fewest events of an item that stays."""
 
-    split: Literal["leave-last", "temporal", "users"] = "leave-last"
-    """`leave-last`, `temporal` (one cut in time for all) or `users`."""
+    split: Literal["leave-last", "temporal", "users", "linked"] = "leave-last"
+    """`leave-last`, `temporal` (one cut in time for all), `users`, or `linked`: events are held out
+    where the first linked dataset holds them out."""
 
     valid_share: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the people, and for `temporal` of the events, in the validation part."""
@@ -149,7 +152,12 @@ def prepare_tables(
     _refuse_trivial(index)
     users, parts = _user_ids(intake, left, index, recipe, surroundings, seed)
     rule = _split_rule(intake, index, recipe)
-    tally = write_events(directory / f"{INTERACTIONS}.parquet", intake, index, rule, parts)
+    followed = None
+    if recipe.split == "linked":
+        followed = _followed(intake, users, _item_ids(intake, left, index), surroundings.links)
+    tally = write_events(
+        directory / f"{INTERACTIONS}.parquet", intake, index, rule, parts, followed
+    )
     shutil.rmtree(stage)
     shutil.rmtree(directory / RAW_FOLDER, ignore_errors=True)
     items, contradicted_items = item_table(
@@ -288,6 +296,18 @@ def _split_rule(intake: Intake, index: Index, recipe: Recipe) -> SplitRule:
             )
         cuts = cut_times(event_times(intake, index), **shares)
     return SplitRule(rule=recipe.split, cut_times=cuts, **shares)
+
+
+def _followed(
+    intake: Intake, users: pl.DataFrame, items: pl.DataFrame, links: Sequence[Neighbour]
+) -> Followed:
+    if not links or TIMESTAMP not in intake.columns:
+        missing = "a dataset to follow" if not links else "times, and the source has none"
+        raise UsageError(
+            f"--split linked needs {missing}",
+            hint="name one with --link DATASET" if not links else "choose another split",
+        )
+    return follow(Dataset(links[0].path), users, items)
 
 
 def _length_quantiles(events_of_user: NDArray[np.int64]) -> dict[str, int]:

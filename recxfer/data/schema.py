@@ -30,9 +30,10 @@ class SourceFile(_Record):
 class SplitRule(_Record):
     """How events became train, valid and test."""
 
-    rule: Literal["leave-last", "temporal", "users"]
+    rule: Literal["leave-last", "temporal", "users", "linked"]
     """`leave-last`: per user, the last event is test and the one before it valid.
-    `temporal`: one cut in time for all. `users`: all events of a user share one part."""
+    `temporal`: one cut in time for all. `users`: all events of a user share one part.
+    `linked`: as in the dataset that is linked first, event by event."""
 
     valid_share: float
     """Share of users (and, for `temporal`, of events) in the validation part."""

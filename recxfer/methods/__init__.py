@@ -43,6 +43,21 @@ METHODS = Table(
             "recxfer.methods.bitfit:BitFit",
         ),
         Entry(
+            "conure",
+            "task after task in one network, nothing forgotten (Yuan et al. 2021)",
+            "recxfer.methods.conure:Conure",
+        ),
+        Entry(
+            "ewc",
+            "all weights train, held back where earlier tasks need them (Kirkpatrick et al. 2017)",
+            "recxfer.methods.ewc:EWC",
+        ),
+        Entry(
+            "replay",
+            "all weights train, on examples of earlier tasks too (Chaudhry et al. 2019)",
+            "recxfer.methods.replay:Replay",
+        ),
+        Entry(
             "finetune",
             "all weights go on training from the pretrained ones",
             "recxfer.methods.finetune:FineTune",

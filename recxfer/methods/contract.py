@@ -6,7 +6,7 @@ for a method's name.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
 from recxfer.models.output import Output
+from recxfer.models.user_model import UserModel
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -96,6 +97,14 @@ class Needs:
     backbones: frozenset[str] = frozenset()
     """Backbones it knows how to change; empty accepts any."""
 
+    earlier: Literal["refused", "shared", "owned"] = "refused"
+    """Whether the base may hold tasks of its own, which the run then goes on holding: with weights
+    that all tasks share, or with weights that each belong to one task."""
+
+    first_task: bool = False
+    """Whether a base that was only pretrained must first go through the method's phases for the
+    task of its pretraining, as task 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -106,12 +115,30 @@ class Phase:
     """The parameters that move, taken from the modules that own them; everything else is frozen."""
 
     epochs_share: float = 1.0
-    """Share of the configured epochs."""
+    """Share of the configured epochs; 0 trains nothing, and the phase is closed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A task that a base can do already."""
+
+    task: Task
+    learner: Learner
+    """Its loss and its scores."""
+
+    model: UserModel
+    """What the task needs, on the base's own backbone: training moves it."""
+
+    rows: Callable[[], Rows]
+    """Reads its training rows."""
+
+    rate: float | None
+    """The share of the then free weights that was pruned for it; None where none was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A pretrained run, opened for transfer."""
+    """A pretrained run, or one that holds tasks, opened for transfer."""
 
     backbone: Backbone
     """Freshly built with the run's weights; the method may change it in place."""
@@ -121,6 +148,17 @@ class Base:
 
     objective: str
     """Name of the pretraining objective."""
+
+    transferred: bool = False
+    """Whether it is a transferred run, and not one that was only pretrained."""
+
+    held: Sequence[Held] = ()
+    """The tasks it can do, in the order in which they were learned; the first is that of its
+    pretraining, where the base still can do that."""
+
+    owners: Mapping[str, Tensor] | None = None
+    """Which task owns each entry of the backbone's kernels, counted from 1 (0: none yet), by the
+    kernel's name; None where tasks share all weights."""
 
 
 class Method(ABC, Generic[ConfigT, ModelT]):
@@ -163,8 +201,18 @@ class Method(ABC, Generic[ConfigT, ModelT]):
         """Vectors that no phase changes, to be computed once per row; None where there are none."""
 
     @abstractmethod
-    def close(self, model: ModelT, phase: Phase) -> None:
-        """Between two phases (Conure prunes here); most methods `return None`."""
+    def close(self, model: ModelT, phase: Phase, quality: Callable[[], float]) -> None:
+        """When a phase is done (Conure prunes here); most methods `return None`.
+
+        Args:
+            model: as the phase left it.
+            phase: that is done.
+            quality: measures the model as it is: the validation metric, higher is better.
+        """
+
+    @abstractmethod
+    def holds(self, base: Base) -> bool:
+        """Whether the run goes on holding the tasks of the base, beside its own."""
 
 
 def facts(config: Config) -> dict[str, Any]:

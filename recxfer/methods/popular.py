@@ -3,7 +3,7 @@
 The floor of every comparison: popular items, or the majority class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, final
 
 import torch
@@ -69,5 +69,9 @@ class Popular(Method[PopularConfig, PopularModel]):
         """See `Method.frozen_vectors`: nothing trains, so nothing is worth keeping."""
         return None
 
-    def close(self, model: PopularModel, phase: Phase) -> None:
+    def close(self, model: PopularModel, phase: Phase, quality: Callable[[], float]) -> None:
         """See `Method.close`: there are no phases."""
+
+    def holds(self, base: Base) -> bool:
+        """See `Method.holds`: nothing of the base is used."""
+        return False

@@ -1,7 +1,8 @@
 """What all methods share that train a user model on examples: loss, vectors and output layer."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import Literal, TypeVar
 
 from torch import Tensor, nn
@@ -32,15 +33,63 @@ class SupervisedConfig(ItemLossConfig):
 SupervisedT = TypeVar("SupervisedT", bound=SupervisedConfig)
 
 
-class SupervisedMethod(Method[SupervisedT, UserModel]):
-    """A method that differs from its neighbours in surgery and in what trains, not in its loss.
+class TaskLearner:
+    """The usual loss of a task, and its scores: a `Learner` of user models."""
 
-    What a subclass answers: `assemble` and `phases`. Nothing here is overridden.
+    def __init__(self, config: ItemLossConfig) -> None:
+        self._config = config
+        self._item_loss: ItemLoss | None = None
+
+    def count(self, model: UserModel, rows: Rows) -> None:
+        """See `Learner.count`: how often items occur, for drawing negatives."""
+        num_outputs = model.output().weight_VD.shape[0]
+        self._item_loss = ItemLoss.of_rows(self._config, rows, num_outputs)
+
+    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Learner.loss`: of every position, of a target item, or of a class."""
+        assert self._item_loss is not None, "count() comes before loss()"
+        if batch.target_B is None:
+            return next_item_loss(model, self._item_loss, batch, rng)
+        user_BD, output = self.represent(model, batch), model.output()
+        if model.classifies:
+            return softmax_loss(user_BD, output.weight_VD, batch.target_B, output.bias_V)
+        return self._item_loss(user_BD, output, batch.target_B, rng.generator("negatives"))
+
+    def represent(self, model: UserModel, batch: Batch) -> Tensor:
+        """See `Learner.represent`."""
+        if batch.cached_BD is not None:
+            return batch.cached_BD
+        return model.user_vectors(batch.item_BL, batch.length_B)
+
+    def output(self, model: UserModel) -> Output:
+        """See `Learner.output`."""
+        return model.output()
+
+
+class TaskMethod(Method[SupervisedT, UserModel]):
+    """A method that trains a user model, with the usual loss of a task at hand.
+
+    What a subclass answers: all but `represent` and `output`. Nothing here is overridden.
     """
 
     def __init__(self, config: SupervisedT) -> None:
         super().__init__(config)
-        self._item_loss: ItemLoss | None = None
+        self.usual = TaskLearner(config)
+
+    def represent(self, model: UserModel, batch: Batch) -> Tensor:
+        """See `Method.represent`."""
+        return self.usual.represent(model, batch)
+
+    def output(self, model: UserModel) -> Output:
+        """See `Method.output`."""
+        return self.usual.output(model)
+
+
+class SupervisedMethod(TaskMethod[SupervisedT]):
+    """A method of one phase that differs from its neighbours in surgery and in what trains.
+
+    What a subclass answers: `assemble`, `phases` and `frozen_vectors`. Nothing here is overridden.
+    """
 
     @abstractmethod
     def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
@@ -51,32 +100,19 @@ class SupervisedMethod(Method[SupervisedT, UserModel]):
         """See `Method.phases`."""
 
     def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`: how often items occur, for drawing negatives."""
-        num_outputs = model.output().weight_VD.shape[0]
-        self._item_loss = ItemLoss.of_rows(self.config, rows, num_outputs)
+        """See `Method.count`."""
+        self.usual.count(model, rows)
 
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`: of every position, of a target item, or of a class."""
-        assert self._item_loss is not None, "count() comes before loss()"
-        if batch.target_B is None:
-            return next_item_loss(model, self._item_loss, batch, rng)
-        user_BD, output = self.represent(model, batch), model.output()
-        if model.classifies:
-            return softmax_loss(user_BD, output.weight_VD, batch.target_B, output.bias_V)
-        return self._item_loss(user_BD, output, batch.target_B, rng.generator("negatives"))
+        """See `Method.loss`."""
+        return self.usual.loss(model, batch, rng)
 
-    def represent(self, model: UserModel, batch: Batch) -> Tensor:
-        """See `Method.represent`."""
-        if batch.cached_BD is not None:
-            return batch.cached_BD
-        return model.user_vectors(batch.item_BL, batch.length_B)
+    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
+        """See `Method.close`: there is nothing left to do."""
 
-    def output(self, model: UserModel) -> Output:
-        """See `Method.output`."""
-        return model.output()
-
-    def close(self, model: UserModel, phase: Phase) -> None:
-        """See `Method.close`: nothing happens between phases."""
+    def holds(self, base: Base) -> bool:
+        """See `Method.holds`: the run is for its own task alone."""
+        return False
 
 
 def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng) -> UserModel:
@@ -88,13 +124,42 @@ def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: 
     rng.seed_all("head")
     if task.kind != "next-item":
         head = LinearHead(base.backbone.width, task.num_outputs, bias=not task.ranks_items)
-        if readout == "auto":
-            readout = "token" if task.ranks_items else "mean"
-        return UserModel(base.backbone, head, readout, classifies=not task.ranks_items)
+        chosen = chosen_readout(readout, task)
+        return UserModel(base.backbone, head, chosen, classifies=not task.ranks_items)
     if task.same_vocabulary:
         return UserModel(base.backbone, base.head, "last", classifies=False)
     base.backbone.new_vocabulary(task.num_outputs)
     return UserModel(base.backbone, None, "last", classifies=False)
+
+
+def further_model(
+    base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng, *, tied: bool
+) -> UserModel:
+    """A user model for one more task: its output layer is not that of an earlier one.
+
+    Args:
+        base: whose tasks the run goes on holding.
+        task: the one more.
+        readout: how to read a vector.
+        rng: draws what is new.
+        tied: whether a task over the items of the base may share the item table as its output.
+    """
+    model = user_model(base, task, readout, rng)
+    if task.kind == "next-item" and task.same_vocabulary:
+        if model.head is not None:
+            model.head = deepcopy(model.head)
+        elif not tied:
+            model.head = LinearHead.copy_of(model.output())
+    return model
+
+
+def chosen_readout(readout: Readout | Literal["auto"], task: Task) -> Readout:
+    """What a setting means for a task."""
+    if task.kind == "next-item":
+        return "last"
+    if readout == "auto":
+        return "token" if task.ranks_items else "mean"
+    return readout
 
 
 def parameters_of(owners: Iterable[nn.Module]) -> list[nn.Parameter]:

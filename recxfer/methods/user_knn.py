@@ -5,7 +5,7 @@ Collaborative Filtering (SIGIR 1999), on binary histories, carried over to tasks
 found by their source histories and vote with what they did in the target. Nothing is pretrained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, final
 
 import torch
@@ -144,8 +144,12 @@ class UserKNN(Method[UserKNNConfig, UserKNNModel]):
         """See `Method.frozen_vectors`: nothing trains, so nothing is worth keeping."""
         return None
 
-    def close(self, model: UserKNNModel, phase: Phase) -> None:
+    def close(self, model: UserKNNModel, phase: Phase, quality: Callable[[], float]) -> None:
         """See `Method.close`: there are no phases."""
+
+    def holds(self, base: Base) -> bool:
+        """See `Method.holds`: nothing of the base is used."""
+        return False
 
 
 def _history_pairs(rows: Rows, person_R: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ Shape letters: B batch, L length, D width, N blocks.
 """
 
 from abc import ABC, abstractmethod
+from copy import copy
 from typing import ClassVar
 
 import torch
@@ -119,6 +120,14 @@ class Backbone(nn.Module, ABC):
             old.weight.device
         )
         initialise_embedding(self.item_table)
+
+    def with_table(self, table: nn.Embedding) -> "Backbone":
+        """The same backbone reading items from another table; all else is shared, not copied."""
+        other = copy(self)
+        other._modules = dict(self._modules)
+        other.item_table = table
+        other.num_items = table.num_embeddings - NUM_SPECIAL
+        return other
 
     @abstractmethod
     def after_blocks(self) -> list[nn.Parameter]:

@@ -49,6 +49,11 @@ class UserModel(nn.Module):
         self.tokens = nn.ParameterList(
             nn.Parameter(torch.randn(backbone.width) * 0.02) for _ in self.token_ends
         )
+        self.earlier = nn.ModuleList()
+        """`TaskLayers` of earlier tasks, in order, where these go on training."""
+
+        self.own_names: frozenset[str] = frozenset()
+        """Tensors of the backbone, by name, that are this task's own and not shared with others."""
 
     def user_vectors(self, item_BL: Tensor, length_B: Tensor) -> Tensor:
         """One vector per history (B, D)."""
@@ -67,6 +72,15 @@ class UserModel(nn.Module):
     def output(self) -> Output:
         """The output layer."""
         return Output(self.backbone.item_weight_VD) if self.head is None else self.head.output()
+
+
+class TaskLayers(nn.Module):
+    """What a task has of its own, apart from the backbone that it shares."""
+
+    def __init__(self, model: UserModel) -> None:
+        super().__init__()
+        self.head = model.head
+        self.tokens = model.tokens
 
 
 def _token_ends(readout: Readout, *, causal: bool) -> tuple[Literal["behind", "before"], ...]:

@@ -159,6 +159,8 @@ def _key(run: Run, target: Dataset, protocol: Protocol) -> str:
         "dataset": target.info.fingerprint,
         "protocol": asdict(protocol),
     }
+    if run.number is not None:
+        facts["number"] = run.number
     return f"{protocol.on}-{sha256_of_text(canonical_json(facts))[:16]}"
 
 

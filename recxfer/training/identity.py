@@ -9,7 +9,13 @@ from typing import Any
 
 from recxfer.foundation.files import canonical_json
 
-_WHOLE = {"dataset": "dataset", "source": "source", "parent": "base", "task": "task"}
+_WHOLE = {
+    "dataset": "dataset",
+    "source": "source",
+    "parent": "base",
+    "pretrained": "base",
+    "task": "task",
+}
 """Facts that are told by one name, because their parts (hashes) say nothing to a person."""
 
 _UNNAMED = frozenset({"settings", "config"})

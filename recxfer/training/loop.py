@@ -64,6 +64,8 @@ def fit(
     Raises:
         DivergedError: the loss left the finite numbers.
     """
+    if phase.epochs_share == 0:
+        return
     optim = training.optim
     epochs = max(1, round(optim.epochs * phase.epochs_share))
     freeze_all_but(model, phase.trainable)

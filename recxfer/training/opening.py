@@ -6,25 +6,37 @@ Runs of one base that are opened together share its tensors: the second task cos
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recxfer.data.dataset import Dataset
+from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
 from recxfer.foundation.errors import CheckpointError, UsageError
 from recxfer.foundation.files import read_json, sha256_of
-from recxfer.foundation.names import CHECKPOINT, RUN_JSON
+from recxfer.foundation.names import RUN_JSON
 from recxfer.foundation.rng import Rng
-from recxfer.methods import METHODS, OBJECTIVES
-from recxfer.methods.contract import Base, Learner, Objective
-from recxfer.methods.supervised import parameters_of
+from recxfer.methods import METHODS
+from recxfer.methods.contract import Base, Held, Learner
+from recxfer.methods.supervised import chosen_readout, parameters_of
 from recxfer.methods.task import Task
-from recxfer.models import BACKBONES
-from recxfer.models.backbone import Backbone
-from recxfer.models.heads import NextItemModel
-from recxfer.training.runs import FORMAT, Run, resolve_path
+from recxfer.models.backbone import NUM_SPECIAL, Backbone
+from recxfer.models.user_model import Readout, UserModel
+from recxfer.training import holding
+from recxfer.training.checkpoints import (
+    assemble_pretrained,
+    build_backbone,
+    build_method,
+    build_objective,
+    checkpoint_of,
+    load_exactly,
+    read_checked_header,
+)
+from recxfer.training.runs import Run, resolve_path, task_rows
 
 
 class Bases:
@@ -58,16 +70,8 @@ def _on_the_same_tensors(base: Base) -> Base:
     return replace(base, backbone=backbone, head=head)
 
 
-def build_backbone(facts: Mapping[str, Any]) -> Backbone:
-    """A backbone from its facts; the weights are whatever torch's generator gives."""
-    backbone_type = BACKBONES.resolve(facts["name"])
-    config = backbone_type.config_type.model_validate(facts["config"])
-    backbone: Backbone = backbone_type(config, facts["num_items"], causal=facts["causal"])
-    return backbone
-
-
 def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
-    """Open a pretrained run for transfer.
+    """Open a pretrained run, or one that holds tasks, for transfer.
 
     Args:
         path: the run directory.
@@ -77,20 +81,33 @@ def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
         The base, its checkpoint's header, and its checkpoint's sha256.
 
     Raises:
-        CheckpointError: it is no pretrained run, or is damaged.
+        CheckpointError: it is a run that no other can begin with, or is damaged.
     """
     checkpoint = checkpoint_of(path)
     header = read_checked_header(checkpoint)
-    if header["kind"] != "backbone":
+    if header["kind"] == "delta" or not _continues(header):
         raise CheckpointError(
             f"{path} was transferred by {header['method']['name']!r}, a base must be pretrained",
             hint="give the run that `recxfer pretrain` wrote",
         )
     rng.seed_all("unused")
-    model = assemble_pretrained(header)
     parts, _ = tensors.load(checkpoint)
-    load_exactly(model, parts, checkpoint)
-    base = Base(model.backbone, getattr(model, "head", None), header["objective"]["name"])
+    before = holding.held_parts(header, parts)
+    backbone = build_backbone(header["backbone"])
+    table = before[holding.BACKBONE + holding.TABLE]
+    if table.shape[0] != backbone.item_table.num_embeddings:  # a single task that reads others
+        backbone.new_vocabulary(table.shape[0] - NUM_SPECIAL)
+    shared = {name: part for name, part in before.items() if name.startswith(holding.BACKBONE)}
+    load_exactly(nn.ModuleDict({"backbone": backbone}), shared, checkpoint)
+    held = _held(path, header, before, backbone)
+    base = Base(
+        backbone,
+        held[0].model.head if holding.tasks_of(header)[0]["method"] is None else None,
+        header["objective"]["name"],
+        transferred=header["kind"] != "backbone",
+        held=held,
+        owners=holding.owners_of(parts),
+    )
     return base, header, sha256_of(checkpoint)
 
 
@@ -101,6 +118,7 @@ def open_run(
     *,
     moved_base: Path | None = None,
     moved_dataset: Path | None = None,
+    number: int | None = None,
 ) -> Run:
     """Open a finished run, pretrained or transferred, ready to score.
 
@@ -111,6 +129,7 @@ def open_run(
             shares must not train what is shared.
         moved_base: where the base lies now, if not where `run.json` says.
         moved_dataset: where the dataset lies now, likewise.
+        number: which task, of a run that holds several; None is the last.
 
     Raises:
         CheckpointError: it is missing, unfinished or damaged, or its base is not the one it was
@@ -122,17 +141,19 @@ def open_run(
     parts, _ = tensors.load(checkpoint)
     learner: Learner
     model: nn.Module
-    if header["kind"] == "backbone":
-        model, learner = assemble_pretrained(header), _objective(header)
+    if holding.holds_tasks(header):
+        number = number or len(header["tasks"])
+        header, record = of_task(header, number), of_task(record, number)
+        model, learner, parts = _open_task(header, parts, number)
+    elif header["kind"] == "backbone":
+        model, learner = assemble_pretrained(header), build_objective(header["objective"])
     else:
         if header["kind"] == "delta":
             base_path = moved_base or resolve_path(path, record["base"], option="--base")
             base = _base_of(path, header, base_path, device, bases or Bases())
         else:
             base = _merged_base(header)
-        method_type = METHODS.resolve(header["method"]["name"])
-        config = method_type.config_type.model_validate(header["method"]["config"])
-        learner = method = method_type(config)
+        learner = method = build_method(header["method"])
         pretrained = parameters_of(m for m in (base.backbone, base.head) if m is not None)
         task = Task.from_json(header["task"])
         model = method.assemble(base, task, Rng(header["seed"]))
@@ -145,54 +166,73 @@ def open_run(
             parts = {**{name: own[name] for name in own if id(own[name]) in of_base}, **parts}
     load_exactly(model, parts, checkpoint)
     model.to(device).eval()
-    return Run(path, header, record, model, learner, device, moved_dataset)
+    return Run(path, header, record, model, learner, device, moved_dataset, number)
 
 
-def assemble_pretrained(header: Mapping[str, Any]) -> NextItemModel:
-    """The model of a pretrained run, without its weights."""
-    model: NextItemModel = _objective(header).assemble(
-        build_backbone(header["backbone"]), Rng(header["seed"])
-    )
-    return model
+def of_task(facts: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A header or `run.json` of several tasks as that of one of them."""
+    own = facts["tasks"][number - 1]
+    return {**facts, **{key: own[key] for key in own.keys() - {"method"}}}
 
 
-def checkpoint_of(path: Path) -> Path:
-    """The checkpoint inside a run directory."""
-    if not (path / RUN_JSON).exists():
-        raise CheckpointError(
-            f"{path} is not a finished run: it has no {RUN_JSON}",
-            hint="give a directory that `recxfer pretrain` or `recxfer transfer` wrote",
-        )
-    return path / CHECKPOINT
+def _open_task(
+    header: Mapping[str, Any], parts: Mapping[str, Tensor], number: int
+) -> tuple[UserModel, Learner, dict[str, Tensor]]:
+    """The model of a task, who scores with it, and the tensors to load into it."""
+    before = holding.held_parts(header, parts)
+    facts, own = header["tasks"][number - 1], holding.own_state(before, number)
+    model, learner = holding.build_task(header, facts, build_backbone(header["backbone"]), own)
+    return model, learner, holding.task_state(before, holding.owners_of(parts), number)
 
 
-def read_checked_header(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint's header, refused where its format is newer than this code."""
-    header = tensors.read_header(checkpoint)
-    if header.get("format", 0) > FORMAT:
-        raise CheckpointError(
-            f"{checkpoint} has format {header['format']}, this recxfer reads up to {FORMAT}",
-            hint="update recxfer",
-        )
-    return header
+def _continues(header: Mapping[str, Any]) -> bool:
+    """Whether a run that is no delta can be a base: it was pretrained, or it goes on from one."""
+    if header["kind"] == "backbone" or holding.holds_tasks(header):
+        return True
+    needs = METHODS.resolve(header["method"]["name"]).needs
+    return bool(needs.earlier == "shared")
 
 
-def load_exactly(model: nn.Module, parts: Mapping[str, Tensor], checkpoint: Path) -> None:
-    """Load all tensors of a model; one that is missing, left over or misshapen is an error."""
-    try:
-        model.load_state_dict(dict(parts))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{checkpoint} does not fit its own header: {str(error).splitlines()[-1].strip()}",
-            hint="the file is damaged; make the run again",
-        ) from error
+def _held(
+    path: Path, header: Mapping[str, Any], before: Mapping[str, Tensor], backbone: Backbone
+) -> list[Held]:
+    """The tasks that a base can do, on its own backbone."""
+    record = read_json(path / RUN_JSON)
+    where = record.get("tasks") or [{key: record.get(key) for key in ("dataset", "source")}]
+    held = []
+    for number, facts in enumerate(holding.tasks_of(header, _readout(header)), 1):
+        own = holding.own_state(before, number)
+        model, learner = holding.build_task(header, facts, backbone, own)
+        rows = partial(_training_rows, path, facts, where[number - 1])
+        held.append(Held(Task.from_json(facts["task"]), learner, model, rows, facts["rate"]))
+    return held
+
+
+def _readout(header: Mapping[str, Any]) -> Readout:
+    """How a run for a single task reads vectors."""
+    if header["kind"] == "backbone" or holding.holds_tasks(header):
+        return "last"
+    return chosen_readout(header["method"]["config"]["readout"], Task.from_json(header["task"]))
+
+
+def _training_rows(path: Path, facts: Mapping[str, Any], where: Mapping[str, str | None]) -> Rows:
+    opened = {
+        name: Dataset(resolve_path(path, relative))
+        for name, relative in where.items()
+        if relative is not None
+    }
+    task = Task.from_json(facts["task"])
+    source = opened.get("source")
+    return task_rows(task, source, opened["dataset"], "train", facts["max_length"])
 
 
 def _merged_base(header: Mapping[str, Any]) -> Base:
     """The shape of a base whose weights are all in the run's own checkpoint."""
     rng = Rng(header["seed"])
     rng.seed_all("unused")
-    pretrained = _objective(header).assemble(build_backbone(header["backbone"]), rng)
+    pretrained = build_objective(header["objective"]).assemble(
+        build_backbone(header["backbone"]), rng
+    )
     return Base(pretrained.backbone, pretrained.head, header["objective"]["name"])
 
 
@@ -212,14 +252,6 @@ def _base_of(
             hint="restore the base, say with --base where it lies now, or run the transfer again",
         )
     return base
-
-
-def _objective(header: Mapping[str, Any]) -> Objective[Any, Any]:
-    objective = OBJECTIVES.resolve(header["objective"]["name"])
-    built: Objective[Any, Any] = objective(
-        objective.config_type.model_validate(header["objective"]["config"])
-    )
-    return built
 
 
 def refuse_unneeded_base(runs: Sequence[Path], base: Path | None) -> None:

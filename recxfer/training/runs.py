@@ -33,10 +33,14 @@ from recxfer.foundation.names import (
 from recxfer.methods.contract import Learner
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
+from recxfer.models.user_model import UserModel
 from recxfer.training.state import Record
 
 FORMAT = 1
-"""Version of the checkpoint format that this code writes, and the newest that it reads."""
+"""Version of the checkpoint format that this code writes for a backbone or a single task."""
+
+NEWEST_FORMAT = 2
+"""The newest version that it reads: that of runs that hold several tasks."""
 
 
 def code_facts() -> dict[str, str]:
@@ -108,6 +112,10 @@ class Run:
     device: torch.device
     moved_dataset: Path | None = None
     """Where the dataset of the task lies now, if not where `run.json` says."""
+
+    number: int | None = None
+    """Which task of the run this is, counted from 1; None where a run is for one task alone.
+    `header` and `record` are then those of the task."""
 
     @property
     def kind(self) -> Literal["pretrain", "transfer"]:
@@ -182,7 +190,16 @@ class Run:
     def merged_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Base and delta folded into one self-contained checkpoint: tensors and header."""
         kind = "merged" if self.kind == "transfer" else "backbone"
-        return dict(self.model.state_dict()), {**self.header, "kind": kind}
+        header = {**self.header, "kind": kind}
+        if self.number is not None:  # one task, and nothing of the others
+            assert isinstance(self.model, UserModel)
+            header |= {
+                "format": FORMAT,
+                "backbone": backbone_facts(self.model.backbone),
+                "task_number": self.number,
+            }
+            del header["tasks"]
+        return dict(self.model.state_dict()), header
 
 
 def task_rows(

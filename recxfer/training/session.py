@@ -21,8 +21,8 @@ from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import Learner, Phase
+from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.loop import Training, fit
-from recxfer.training.opening import checkpoint_of, read_checked_header
 from recxfer.training.optim import OptimConfig
 from recxfer.training.state import FitState, load_state, refuse_other, save_state
 from recxfer.training.validation import Validation

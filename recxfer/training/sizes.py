@@ -6,9 +6,10 @@ import torch
 
 from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
-from recxfer.training.opening import build_backbone
+from recxfer.training.checkpoints import build_backbone
 from recxfer.training.runs import Run
 
 
@@ -39,6 +40,11 @@ def size_of(run: Run) -> Size:
             for name, module in run.model.named_modules()
             if isinstance(module, LinearHead)
         ]
+    if run.number is not None:
+        for number, facts in enumerate(run.header["tasks"], 1):
+            tables.append(f"tasks.{number}.backbone.item_table.")
+            if Task.from_json(facts["task"]).ranks_items:
+                tables.append(f"tasks.{number}.head.")
     kept = sum(
         size
         for name, size in tensors.byte_sizes(path).items()

@@ -35,8 +35,9 @@ OPTIONS = {
     },
     "evaluate": {
         "--base", "--dataset", "--on", "--at", "--candidates", "--keep-seen", "--by", "--report",
+        "--task",
     },
-    "export": {"--what", "--format", "--top", "--base", "--dataset"},
+    "export": {"--what", "--format", "--top", "--task", "--base", "--dataset"},
 }  # fmt: skip
 
 ARGUMENTS = {

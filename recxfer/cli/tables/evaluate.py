@@ -1,12 +1,15 @@
 """What `evaluate` shows: metrics down, runs or slices across, intervals and paired differences."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from recxfer.commands.evaluate import EvaluateResult, RunFigures, SliceFigures
+from recxfer.commands.sequence import TaskSequence
+from recxfer.training.continual import Continual
 from recxfer.training.sizes import Size
 from recxfer.training.statistics import Figure
 
@@ -14,11 +17,13 @@ from recxfer.training.statistics import Figure
 def render(result: EvaluateResult) -> RenderableType:
     """A table of each task's runs and, where asked for, one of each run's slices."""
     parts: list[RenderableType] = [
-        _runs(result, [run for run in result.runs if run.task == task])
-        for task in dict.fromkeys(run.task for run in result.runs)
+        _runs(result, [run for run in result.runs if (run.task, run.dataset) == of])
+        for of in dict.fromkeys((run.task, run.dataset) for run in result.runs)
     ]
-    for run in dict.fromkeys(part.run for part in result.slices):
-        own = [part for part in result.slices if part.run == run]
+    if result.sequence is not None:
+        parts += [_sequence(result.sequence), _means(result.sequence.metrics)]
+    for run, task in dict.fromkeys((part.run, part.task) for part in result.slices):
+        own = [part for part in result.slices if (part.run, part.task) == (run, task)]
         parts.append(_slices(run, result.by or "", own))
     return Group(*parts)
 
@@ -29,7 +34,11 @@ def _runs(result: EvaluateResult, runs: Sequence[RunFigures]) -> Table:
     table.add_column("metric", style="bold")
     for run in runs:
         table.add_column(Text(f"{run.run}\n({run.method})"), justify="right")
-    differences = {(d.run, d.metric): d for d in result.differences}
+    differences = {
+        (d.run, d.metric): d
+        for d in result.differences
+        if (d.task, d.dataset) == (first.task, first.dataset)
+    }
     for metric in first.metrics:
         cells = [Text(metric)]
         for run in runs:
@@ -42,6 +51,27 @@ def _runs(result: EvaluateResult, runs: Sequence[RunFigures]) -> Table:
     table.add_row("checkpoint", *(_size(run.size) for run in runs))
     if len(runs) > 1:
         table.caption = f"Differences to {first.run}, in pairs; p by bootstrap, adjusted (Holm)."
+    return table
+
+
+def _sequence(sequence: TaskSequence) -> Table:
+    table = Table(title="Task after task", title_justify="left")
+    table.add_column("after", style="bold")
+    for task in sequence.tasks:
+        table.add_column(
+            Text(f"{task['task']}\n{task['dataset']}, {task['metric']}"), justify="right"
+        )
+    for run, values in zip(sequence.runs, sequence.matrix, strict=True):
+        table.add_row(Text(run), *("-" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def _means(metrics: Continual) -> Table:
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in asdict(metrics).items():
+        table.add_row(name.replace("_", " "), "-" if value is None else f"{value:+.4f}")
     return table
 
 

@@ -3,7 +3,7 @@
 from rich.console import RenderableType
 from rich.table import Table
 
-from recxfer.commands.transfer import TransferResult
+from recxfer.commands.transfer_settings import TransferResult
 
 
 def render(result: TransferResult) -> RenderableType:
@@ -19,5 +19,7 @@ def render(result: TransferResult) -> RenderableType:
     table.add_row("epochs", f"{result.epochs}, best {result.best_epoch}")
     for metric, value in result.validation.items():
         table.add_row(f"validation {metric}", f"{value:.4f}")
+    if result.free_share is not None:
+        table.add_row("free for later tasks", f"{result.free_share:.1%}")
     table.add_row("checkpoint", f"{result.delta_bytes:,} bytes")
     return table

@@ -1,0 +1,173 @@
+"""Method `conure`: one network, task after task; what a task keeps no later one can change.
+
+Yuan et al., One Person, One Model, One World: Learning Continual User Representation without
+Forgetting (SIGIR 2021, arXiv 2009.13724), sections 3.2 and 3.3: a task is trained on the weights
+that are free, using those of earlier tasks as they are; the smallest of the newly trained weights
+are pruned and become free again; what is left is trained once more, and then fixed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, ClassVar, Literal, final
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.config import Config
+from recxfer.foundation.errors import CheckpointError, UsageError
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import Base, Needs, Phase
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskMethod,
+    further_model,
+    task_parameters,
+)
+from recxfer.methods.task import Task
+from recxfer.models.backbone import Backbone
+from recxfer.models.ownership import MOST_TASKS, Kernel, kernels, own_kernels
+from recxfer.models.user_model import UserModel
+
+PRUNE = "prune"
+TRAIN = "train"
+RETRAIN = "retrain"
+
+FEWEST_FREE = 0.01
+"""Share of the kernels that must be free for a task to be learned at all."""
+
+STEPS = 20
+"""`prune=auto` looks at rates in steps of 1 / STEPS."""
+
+
+class ConureConfig(SupervisedConfig):
+    """Settings of `conure`."""
+
+    prune: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = 0.7
+    """Share of the free weights that stays free for later tasks. `auto`: the largest share, in
+    steps of 0.05, that costs no more than `tolerance` of the validation metric before retraining,
+    which regains some of it."""
+
+    tolerance: float = Field(default=0.05, ge=0)
+    """`prune=auto`: loss of the validation metric that is accepted, as a share of its size."""
+
+    retrain: float = Field(default=1.0, ge=0)
+    """Epochs of the retraining as a share of `optim.epochs`; 0 leaves the pruned weights alone."""
+
+    norms: Literal["shared", "per-task"] = "shared"
+    """`shared`: layer norms are fixed after task 1 (release). `per-task`: every task trains its
+    own, from those of task 1."""
+
+
+@final
+class Conure(TaskMethod[ConureConfig]):
+    """Train what is free, keep the largest of it, give the rest back."""
+
+    config_type: ClassVar[type[Config]] = ConureConfig
+    needs: ClassVar[Needs] = Needs(earlier="owned", first_task=True)
+
+    def __init__(self, config: ConureConfig) -> None:
+        super().__init__(config)
+        self._earlier: list[float] = []
+        """The rates of the tasks before."""
+
+    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
+        """See `Method.assemble`; of a base without owners, for the task of its pretraining."""
+        self._earlier = [held.rate for held in base.held if held.rate is not None]
+        number = len(self._earlier) + 1
+        own_kernels(base.backbone, base.owners, number)
+        if base.owners is None:
+            return UserModel(base.backbone, base.head, "last", classifies=False)
+        _refuse_full(base.backbone, number)
+        model = further_model(base, task, self.config.readout, rng, tied=False)
+        if self.config.norms == "per-task":
+            model.own_names = frozenset(
+                f"{name}.{kind}"
+                for name, module in base.backbone.named_modules()
+                if isinstance(module, nn.LayerNorm)
+                for kind, _ in module.named_parameters()
+            )
+        return model
+
+    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
+        """See `Method.phases`; task 1 was trained by pretraining."""
+        share = self.config.retrain
+        if kernels(model.backbone)[0].owned.number == 1:
+            everything = list(model.parameters())
+            return [Phase(PRUNE, everything, 0.0), Phase(RETRAIN, everything, share)]
+        own = [p for name, p in model.backbone.named_parameters() if name in model.own_names]
+        trainable = [kernel.weight for kernel in kernels(model.backbone)] + own
+        trainable += task_parameters(model, task)
+        return [Phase(TRAIN, trainable), Phase(RETRAIN, trainable, share)]
+
+    def count(self, model: UserModel, rows: Rows) -> None:
+        """See `Method.count`."""
+        self.usual.count(model, rows)
+
+    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Method.loss`."""
+        return self.usual.loss(model, batch, rng)
+
+    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
+        """See `Method.frozen_vectors`: the lowest kernel is in the first block."""
+        return None
+
+    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
+        """See `Method.close`: prune once the task is trained."""
+        if phase.name == RETRAIN:
+            return
+        found = kernels(model.backbone)
+        rate = self.config.prune
+        if rate == "auto":
+            rate = _largest_rate(found, self._earlier, self.config.tolerance, quality)
+        _prune(found, self._earlier, rate)
+
+    def holds(self, base: Base) -> bool:
+        """See `Method.holds`."""
+        return True
+
+
+def _prune(found: Sequence[Kernel], earlier: Sequence[float], rate: float) -> None:
+    """Keep the largest free weights of each kernel: the product of all rates of it stays free."""
+    for kernel in found:
+        num_left = round(kernel.weight.numel() * math.prod(earlier) * rate)
+        kernel.owned.prune(kernel.weight, num_left, rate)
+
+
+def _largest_rate(
+    found: Sequence[Kernel],
+    earlier: Sequence[float],
+    tolerance: float,
+    quality: Callable[[], float],
+) -> float:
+    """Bisect for the largest rate that is good enough, taking quality to fall with the rate."""
+    whole = quality()
+    least = whole - tolerance * abs(whole)
+    good, bad = 0, STEPS
+    while bad - good > 1:
+        tried = (good + bad) // 2
+        _prune(found, earlier, tried / STEPS)
+        good, bad = (tried, bad) if quality() >= least else (good, tried)
+        for kernel in found:
+            kernel.owned.undo()
+    return good / STEPS
+
+
+def _refuse_full(backbone: Backbone, number: int) -> None:
+    """Refuse a base in which too little is free.
+
+    Raises:
+        CheckpointError: saying how much is left.
+        UsageError: there are as many tasks as can be told apart.
+    """
+    found = kernels(backbone)
+    free, whole = sum(k.owned.num_free for k in found), sum(k.weight.numel() for k in found)
+    if free < FEWEST_FREE * whole:
+        raise CheckpointError(
+            f"{free:,} of {whole:,} weights are left free ({free / whole:.2%}) by "
+            f"{number - 1} tasks: too few for another one, which needs {FEWEST_FREE:.0%}",
+            hint="prune earlier tasks at a higher rate (--set prune=0.8), or begin with a wider "
+            "base",
+        )
+    if number > MOST_TASKS:
+        raise UsageError(f"a run holds {MOST_TASKS} tasks at most")

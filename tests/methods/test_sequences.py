@@ -1,0 +1,123 @@
+"""Task after task with weights that all share: what `finetune` forgets, `ewc` and `replay` keep."""
+
+import pytest
+import torch
+
+from recxfer.commands import evaluate, prepare, transfer
+from recxfer.foundation import tensors
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.names import CHECKPOINT
+from recxfer.training.opening import open_run
+from recxfer.training.ranking import rank
+from recxfer.training.validation import class_scores
+
+CPU = torch.device("cpu")
+
+
+def learn(base, dataset, run, task, method, *settings, epochs=8):
+    config = transfer.resolve(
+        base,
+        dataset,
+        run,
+        settings=Settings.read(None, list(settings)),
+        method=method,
+        task=task,
+        epochs=epochs,
+        batch_size=16,
+        lr=0.01,
+    )
+    return transfer.run(config, SilentReporter()).path
+
+
+def quality(run, number):
+    """Share of next items ranked first, or of people told right."""
+    opened = open_run(run, CPU, number=number)
+    rows = opened.rows("test")
+    if opened.task.ranks_items:
+        ranking = rank(opened.learner, opened.model, rows, device=CPU)
+        return float((ranking.rank_R <= 1).double().mean())
+    found = class_scores(opened.learner, opened.model, rows, CPU).argmax(1)
+    return float((found == rows.target_R).double().mean())
+
+
+@pytest.mark.parametrize("backbone", ["nextitnet", "sasrec"])
+def test_finetune_forgets_what_the_others_keep(backbone, bases, films, tmp_path):
+    base = bases[backbone, "next-item"]
+    kept = {}
+    for method, setting in (
+        ("finetune", "keep_pretraining=true"),
+        ("ewc", "strength=1e4"),
+        ("replay", "memory=100"),
+    ):
+        first = learn(base, films, tmp_path / f"{method}-2", "profile:group", method, setting)
+        last = learn(first, films, tmp_path / f"{method}-3", "profile:taste", method, setting)
+        header = tensors.read_header(last / CHECKPOINT)
+        assert [facts["task"]["column"] for facts in header["tasks"]] == [None, "group", "taste"]
+        assert quality(last, 3) >= (0.7 if method == "ewc" else 0.9)
+        kept[method] = quality(last, 1)
+    assert kept["finetune"] < 0.5
+    assert kept["ewc"] > 0.8
+    assert kept["replay"] > 0.9
+
+
+@pytest.mark.parametrize("method", ["finetune", "ewc", "replay"])
+def test_tasks_that_read_other_items_are_held_too(method, bases, films, books, tmp_path):
+    run = bases["nextitnet", "next-item"]
+    for number, (dataset, task) in enumerate(
+        [(books, "next-item"), (books, "cross-domain"), (films, "profile:taste")], 2
+    ):
+        settings = ["keep_pretraining=true"] if method == "finetune" else []
+        run = learn(run, dataset, tmp_path / f"c{number}", task, method, *settings, epochs=2)
+    for number, num_outputs in ((1, 24), (2, 30), (3, 30), (4, 2)):
+        opened = open_run(run, CPU, number=number)
+        assert opened.task.num_outputs == num_outputs
+        assert opened.learner.output(opened.model).weight_VD.shape[0] == num_outputs
+        assert 0 <= quality(run, number) <= 1
+
+
+def test_a_run_for_one_task_can_be_gone_on_from(bases, films, tmp_path):
+    """`finetune` as ever, and then once more: the first task is held from then on."""
+    first = learn(
+        bases["sasrec", "next-item"], films, tmp_path / "one", "profile:taste", "finetune"
+    )
+    assert "tasks" not in tensors.read_header(first / CHECKPOINT)
+    last = learn(first, films, tmp_path / "two", "profile:group", "finetune", epochs=1)
+    tasks = tensors.read_header(last / CHECKPOINT)["tasks"]
+    assert [facts["task"]["column"] for facts in tasks] == ["taste", "group"]
+    config = evaluate.resolve([first, last], settings=Settings.read())
+    sequence = evaluate.run(config, SilentReporter()).sequence
+    assert [row[1] is None for row in sequence.matrix] == [True, False]
+    before, after = (row[0] for row in sequence.matrix)
+    assert sequence.metrics.forgetting == before - after
+    assert sequence.metrics.forward_transfer is None
+
+
+def test_tasks_that_are_not_kept_apart_are_pointed_out(films, bases, world, tmp_path):
+    """The last even film of a person is often an ordinary training event among all films."""
+    said = {}
+    for split in ("leave-last", "linked"):
+        config = prepare.resolve(
+            str(world / "films.csv"),
+            tmp_path / split,
+            settings=Settings.read(),
+            where="item IN ('f0', 'f1', 'f2', 'f3', 'f4', 'f5', 'f6', 'f7', 'f8', 'f9')",
+            links=[films],
+            vocabulary=films,
+            split=split,
+        )
+        prepare.run(config, SilentReporter())
+        reporter = SilentReporter()
+        config = transfer.resolve(
+            bases["sasrec", "next-item"],
+            tmp_path / split,
+            tmp_path / f"run-{split}",
+            settings=Settings.read(),
+            method="replay",
+            task="next-item",
+            epochs=1,
+        )
+        transfer.run(config, reporter)
+        said[split] = [text for text in reporter.warnings if "held out in one" in text]
+    assert "--split linked" in said["leave-last"][0]
+    assert said["linked"] == []
