@@ -158,7 +158,7 @@ def test_runs_are_compared_in_pairs(runs, tmp_path):
     shown = measure(*paths).as_json()
     assert [run["run"] for run in shown["runs"]] == [str(path) for path in paths]
     assert set(shown["differences"][0]) == {
-        "run", "against", "metric", "value", "low", "high", "p", "p_holm",
+        "run", "against", "task", "dataset", "metric", "value", "low", "high", "p", "p_holm",
     }  # fmt: skip
     by_run = {}
     for difference in shown["differences"]:
@@ -380,7 +380,7 @@ def test_json_is_one_object_with_the_promised_keys(runs):
     assert {"command", "path", "seconds", "peak_memory_mb", "version"} <= set(shown)
     assert {"run", "method", "task", "dataset", "cases", "metrics"} <= set(shown["runs"][0])
     assert set(shown["runs"][0]["metrics"]["HR@10"]) == {"value", "low", "high"}
-    assert {"run", "slice", "cases", "metrics"} == set(shown["slices"][0])
+    assert {"run", "task", "slice", "cases", "metrics"} == set(shown["slices"][0])
 
 
 def test_outside_a_terminal_the_figures_are_plain_text_on_stderr(runs):
