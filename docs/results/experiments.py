@@ -1,6 +1,7 @@
 """What the scripts of the result pages share: runs that resume, and tables over seeds."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,46 @@ def _cost(runs):
         name: float(np.mean([record[name] for record in records]))
         for name in ("trained_share", "delta_bytes", "seconds", "peak_memory_mb", "epochs")
     }
+
+
+def figure(row, *, digits=3):
+    """A value with its interval, as a cell."""
+    value, low, high = (row.get(name) for name in ("value", "low", "high"))
+    if value is None:
+        return ""
+    interval = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{interval}"
+
+
+def difference(row, *, digits=3):
+    """A paired difference with its interval and p-value, as a cell; empty for the reference."""
+    if row.get("difference") is None or row["method"] == row["reference"]:
+        return ""
+    value, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}], p {row['p']:.3f}"
+
+
+def markdown(header, rows):
+    """A table in Markdown; numbers are set as they come."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def fill(page, tables):
+    """Put tables into a page, each between the comments `<!-- NAME -->` and `<!-- end -->`.
+
+    Figures are never copied by hand. A table without a place, or a place without a table, ends
+    the script.
+    """
+    text = page.read_text()
+    places = re.findall(r"<!-- (?!end -->)(.+?) -->", text)
+    if sorted(places) != sorted(tables):
+        sys.exit(f"{page}: places {sorted(places)}, tables {sorted(tables)}")
+    for name, table in tables.items():
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        _, _, after = rest.partition("<!-- end -->")
+        text = f"{before}<!-- {name} -->\n\n{table}\n\n<!-- end -->{after}"
+    page.write_text(text)
 
 
 def show(table, metrics, index):

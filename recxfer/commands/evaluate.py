@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from recxfer.commands.fitting import warn_of_empty
 from recxfer.commands.report import write_report
 from recxfer.commands.sequence import Entry, Key, TaskSequence, by_task, entries, sequence_of
 from recxfer.data.rows import Rows
@@ -257,6 +258,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
                 slices += _slices(opened, cases, rows, config, config.by)
             if first is None:
                 first = opened, cases
+                warn_of_empty(f"{config.on} cases of {opened.task.name}", rows, reporter)
             else:
                 compared[entry.path] = _compared(opened, cases, *first, config)
         differences += _differences(measured[group[0].path, key], compared)

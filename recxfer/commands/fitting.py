@@ -174,14 +174,24 @@ def check_rows(dataset: Path, task: Task, rows: Rows, held_out: Rows, reporter: 
                 f"{dataset} has no {part} example for the task {task.name}",
                 hint="check the split and the link, or prepare a larger dataset",
             )
-        empty = int((found.length_R == 0).sum())
-        if empty:
-            reporter.warn(
-                f"{empty:,} of {len(found):,} {part} examples have no history: "
-                "they are read as empty ones"
-            )
+        warn_of_empty(f"{part} examples", found, reporter)
     if task.kind == "profile":
         _check_classes(dataset, task, rows, held_out, reporter)
+
+
+def warn_of_empty(what: str, rows: Rows, reporter: Reporter) -> None:
+    """Count the people of whom nothing is known, but who are not left out.
+
+    Args:
+        what: the rows are.
+        rows: of any task.
+        reporter: told where there are any.
+    """
+    empty = int((rows.length_R == 0).sum())
+    if empty:
+        reporter.warn(
+            f"{empty:,} of {len(rows):,} {what} have no history: they are read as empty ones"
+        )
 
 
 def _check_classes(

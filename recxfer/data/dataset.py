@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from recxfer.data.labels import MAX_CLASSES
 from recxfer.data.schema import DatasetInfo, Link, read_info
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import (
@@ -121,7 +122,8 @@ class Dataset:
                 f"{self.path} has no label column {column!r}; "
                 + (f"there are {', '.join(known)}" if known else "it has none at all"),
                 hint=suggestion(column, known)
-                or "labels come in with: recxfer prepare --users FILE",
+                or "labels come in with: recxfer prepare --users FILE "
+                f"(columns of 2 to {MAX_CLASSES:,} classes)",
             )
         classes = self.info.labels[column]
         codes = self.read(USERS, [column])[column].cast(pl.Enum(classes)).to_physical()

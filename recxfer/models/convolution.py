@@ -31,13 +31,13 @@ class DilatedConv(nn.Module):
         reach = (KERNEL - 1) * self.dilation
         left = reach if self.causal else reach // 2
         dtype = product_dtype(hidden_BLD)
-        hidden_BLD = hidden_BLD.to(dtype)
         if not self.causal:
             # To the right of a history lies padding, whose hidden state is not zero.
-            hidden_BLD = hidden_BLD * real_BL[..., None]
+            hidden_BLD = hidden_BLD.to(dtype) * real_BL[..., None].to(dtype)
         weight, bias = self.weight.to(dtype), self.bias.to(dtype)
         if weight.requires_grad:
-            return _convolve(hidden_BLD, weight, bias, self.dilation, left)
+            padded_BLD = F.pad(hidden_BLD.to(dtype), (0, 0, left, reach - left))
+            return _convolve(padded_BLD, weight, bias, self.dilation)
         mapped_BLD: Tensor = _FrozenConv.apply(  # type: ignore[no-untyped-call]
             hidden_BLD, weight, bias, self.dilation, left
         )
@@ -56,7 +56,9 @@ class _FrozenConv(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.dilation, ctx.left = dilation, left
-        return _convolve(hidden_BLD, weight, bias, dilation, left)
+        right = (KERNEL - 1) * dilation - left
+        padded_BLD = _padded(hidden_BLD, weight.dtype, left, right)
+        return _convolve(padded_BLD, weight, bias, dilation)
 
     @staticmethod
     def backward(ctx: Any, d_mapped_BLD: Tensor) -> tuple[Tensor | None, ...]:
@@ -66,19 +68,24 @@ class _FrozenConv(torch.autograd.Function):
         if learn_hidden:
             # The way back is a convolution too: kernel reversed and transposed, padding mirrored.
             right = (KERNEL - 1) * ctx.dilation - ctx.left
-            d_hidden_BLD = _convolve(
-                d_mapped_BLD, weight.transpose(0, 1).flip(3), None, ctx.dilation, right
-            )
+            padded_BLD = _padded(d_mapped_BLD, weight.dtype, right, ctx.left)
+            d_hidden_BLD = _convolve(padded_BLD, weight.transpose(0, 1).flip(3), None, ctx.dilation)
         d_bias = d_mapped_BLD.sum((0, 1)) if learn_bias else None
         return d_hidden_BLD, None, d_bias, None, None
 
 
-def _convolve(
-    hidden_BLD: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, left: int
-) -> Tensor:
-    """Convolve along L with `left` zeros before the first position; the length stays."""
-    right = (KERNEL - 1) * dilation - left
-    padded_BLD = F.pad(hidden_BLD, (0, 0, left, right))
+def _padded(hidden_BLD: Tensor, dtype: torch.dtype, left: int, right: int) -> Tensor:
+    """Zeros around L; the cast, which the product needs anyway, is done by the same copy."""
+    B, L, D = hidden_BLD.shape
+    padded_BLD = hidden_BLD.new_empty(B, left + L + right, D, dtype=dtype)
+    padded_BLD[:, :left] = 0
+    padded_BLD[:, left : left + L] = hidden_BLD
+    padded_BLD[:, left + L :] = 0
+    return padded_BLD
+
+
+def _convolve(padded_BLD: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """Convolve along L, which becomes shorter by what the kernel reaches over."""
     image_BD1L = padded_BLD.transpose(1, 2).unsqueeze(2)
     mapped_BD1L = F.conv2d(image_BD1L, weight, bias, dilation=(1, dilation))
     return mapped_BD1L.squeeze(2).transpose(1, 2)

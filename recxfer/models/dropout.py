@@ -1,4 +1,6 @@
-"""Dropout whose mask is cheap to draw on a CPU."""
+"""Dropout whose mask is cheap to draw, to apply and to keep on a CPU."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +22,57 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero a share `rate` of the elements in training; the identity otherwise."""
-        if not self.training or self._dropped == 0:
-            return x
         if x.device.type != "cpu":
-            return F.dropout(x, self.rate)
+            return F.dropout(x, self.rate, self.training)
+        mask = self.draw(x)
+        if mask is None:
+            return x
+        dropped: Tensor = _Drop.apply(x, mask, self.scale)  # type: ignore[no-untyped-call]
+        return dropped
+
+    @property
+    def scale(self) -> float:
+        """What the elements that stay are multiplied by."""
+        return 256 / (256 - self._dropped)
+
+    def draw(self, x: Tensor) -> Tensor | None:
+        """A mask for `masked`, shaped like `x`; None where nothing is to be dropped."""
+        if not self.training or self._dropped == 0:
+            return None
         # The full range of int64: random_() alone leaves the sign bit, part of a byte, at zero.
         draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         byte = draws.view(torch.uint8)[: x.numel()].view(x.shape)
-        # Bytes of 0 and 1: with bools the comparison and what follows are not vectorised.
-        kept = torch.ge(byte, self._dropped, out=torch.empty_like(byte))
-        return (x * kept).mul_(256 / (256 - self._dropped))
+        # Into bytes: a comparison that gives bools is not vectorised.
+        return torch.ge(byte, self._dropped, out=torch.empty_like(byte)).view(torch.int8).neg_()
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"rate={self.rate}"
+
+
+def bits(x: Tensor) -> Tensor:
+    """The bits of floats, as integers of their width."""
+    return x.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.itemsize])
+
+
+def masked(x: Tensor, mask: Tensor) -> Tensor:
+    """`x` where the int8 mask has all bits set, zero where it has none.
+
+    On bits rather than by a product, which first makes a float of every byte of the mask.
+    """
+    return (bits(x) & mask).view(x.dtype)
+
+
+class _Drop(torch.autograd.Function):
+    """x masked and scaled; keeps the mask alone, a byte per element."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(mask)
+        ctx.scale = scale
+        return masked(x, mask).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, d_dropped: Tensor) -> tuple[Tensor | None, ...]:
+        (mask,) = ctx.saved_tensors
+        return masked(d_dropped, mask).mul_(ctx.scale), None, None

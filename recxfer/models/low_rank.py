@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbone import Backbone
 
 
@@ -38,7 +39,15 @@ def add_low_rank(backbone: Backbone, rank: int, alpha: float) -> Sequence[LowRan
 
     Returns:
         The updates, lowest first.
+
+    Raises:
+        ConfigError: the rank is more than a weight matrix can have.
     """
+    if rank > backbone.width:
+        raise ConfigError(
+            f"rank is {rank:,}, but the weights of the base have {backbone.width:,} at most",
+            hint=f"set it to {backbone.width:,} or less; a sixteenth of that is the default",
+        )
     updates = []
     for block in backbone.residual_blocks:
         for sublayer in (block.sublayer1, block.sublayer2):

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recxfer.models.backbone import (
     Backbone,
@@ -19,6 +18,7 @@ from recxfer.models.backbone import (
 )
 from recxfer.models.convolution import KERNEL, DilatedConv
 from recxfer.models.dropout import Dropout
+from recxfer.models.rectified_norm import rectified_norm
 
 
 class NextItNetConfig(BackboneConfig):
@@ -37,6 +37,9 @@ class NextItNetConfig(BackboneConfig):
 class ConvBlock(Block):
     """Two dilated convolutions with layer norms and a residual connection."""
 
+    norm1: nn.LayerNorm
+    norm2: nn.LayerNorm
+
     def __init__(self, config: NextItNetConfig, dilation: int, *, causal: bool) -> None:
         super().__init__()
         self.pre_norm = config.norm == "pre"
@@ -49,12 +52,14 @@ class ConvBlock(Block):
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """See `Block.forward`."""
         if self.pre_norm:
-            update_BLD = self.sublayer1(F.relu(self.norm1(hidden_BLD)), real_BL)
-            update_BLD = self.sublayer2(F.relu(self.norm2(update_BLD)), real_BL)
+            update_BLD = self.sublayer1(rectified_norm(hidden_BLD, self.norm1), real_BL)
+            update_BLD = self.sublayer2(rectified_norm(update_BLD, self.norm2), real_BL)
+            update_BLD = self.dropout(update_BLD)
         else:
-            update_BLD = F.relu_(self.norm1(self.sublayer1(hidden_BLD, real_BL)))
-            update_BLD = F.relu_(self.norm2(self.sublayer2(update_BLD, real_BL)))
-        result_BLD: Tensor = hidden_BLD + self.dropout(update_BLD)
+            update_BLD = rectified_norm(self.sublayer1(hidden_BLD, real_BL), self.norm1)
+            update_BLD = self.sublayer2(update_BLD, real_BL)
+            update_BLD = rectified_norm(update_BLD, self.norm2, self.dropout)
+        result_BLD: Tensor = hidden_BLD + update_BLD
         return result_BLD
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbone import Backbone
 from recxfer.models.precision import product_dtype
 
@@ -35,14 +36,15 @@ class Bottleneck(nn.Module):
         return mapped_BLD
 
     def behind(self, x_BLD: Tensor) -> Tensor:
-        """x + forward(x), keeping its result, but not x, for the way back."""
-        dtype = product_dtype(x_BLD)
-        x_ND = x_BLD.to(dtype).flatten(0, 1)
-        weights = (self.down.weight, self.down.bias, self.up.weight, self.up.bias)
-        patched_ND: Tensor = _PatchBehind.apply(  # type: ignore[no-untyped-call]
-            x_ND, *(weight.to(dtype) for weight in weights)
+        """x + forward(x), written over x, which must be an output that nothing else reads."""
+        patched_BLD: Tensor = _PatchBehind.apply(  # type: ignore[no-untyped-call]
+            x_BLD.to(product_dtype(x_BLD)),
+            self.down.weight,
+            self.down.bias,
+            self.up.weight,
+            self.up.bias,
         )
-        return patched_ND.view_as(x_BLD)
+        return patched_BLD
 
 
 class _PatchBehind(torch.autograd.Function):
@@ -53,33 +55,52 @@ class _PatchBehind(torch.autograd.Function):
 
         d Down = d_before.T x = d_before.T z - (d_before.T [hidden 1]) [Up bias].T
 
-    where the product on the right is as small as the patch.
+    where the product on the right is as small as the patch. Products run in the dtype of x; weights
+    come and their gradients go in their own, so that autograd sees no casts.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, down_KD: Tensor, down_K: Tensor, up_DK: Tensor, up_D: Tensor
+        ctx: Any, x_BLD: Tensor, down_KD: Tensor, down_K: Tensor, up_DK: Tensor, up_D: Tensor
     ) -> Tensor:
-        before_NK = torch.addmm(down_K, x_ND, down_KD.T)
-        up_DK1 = torch.cat([up_DK, up_D[:, None]], dim=1)
-        z_ND = torch.addmm(x_ND, _with_ones(F.gelu(before_NK)), up_DK1.T)
-        ctx.save_for_backward(z_ND, before_NK, down_KD, up_DK1)
-        return z_ND
+        # Detached, x may be written to though it is a view (of a convolution's output), and its
+        # version counter still gives away whoever kept it.
+        z_BLD = x_BLD.detach()
+        dtype, x_ND = z_BLD.dtype, z_BLD.view(-1, z_BLD.shape[-1])
+        down_KD = down_KD.to(dtype)
+        up_K1D = torch.cat([up_DK.T, up_D[None]]).to(dtype)
+        before_NK = torch.addmm(down_K.to(dtype), x_ND, down_KD.T)
+        hidden_NK1 = F.pad(F.gelu(before_NK), (0, 1), value=1.0)
+        x_ND.addmm_(hidden_NK1, up_K1D)
+        ctx.save_for_backward(z_BLD, before_NK, hidden_NK1, down_KD, up_K1D)
+        return z_BLD
 
     @staticmethod
-    def backward(ctx: Any, d_z_ND: Tensor) -> tuple[Tensor | None, ...]:
-        z_ND, before_NK, down_KD, up_DK1 = ctx.saved_tensors
-        hidden_NK1 = _with_ones(F.gelu(before_NK))
-        d_before_NK = torch.ops.aten.gelu_backward(d_z_ND @ up_DK1[:, :-1], before_NK)
-        d_up_DK1 = d_z_ND.T @ hidden_NK1
-        small_KK1 = d_before_NK.T @ hidden_NK1
-        d_down_KD = d_before_NK.T @ z_ND - small_KK1 @ up_DK1.T
-        d_x_ND = torch.addmm(d_z_ND, d_before_NK, down_KD) if ctx.needs_input_grad[0] else None
-        return d_x_ND, d_down_KD, small_KK1[:, -1], d_up_DK1[:, :-1], d_up_DK1[:, -1]
+    def backward(ctx: Any, d_z_BLD: Tensor) -> tuple[Tensor | None, ...]:
+        z_BLD, before_NK, hidden_NK1, down_KD, up_K1D = ctx.saved_tensors
+        z_ND, d_z_ND = z_BLD.flatten(0, 1), d_z_BLD.flatten(0, 1)
+        d_before_NK = torch.ops.aten.gelu_backward(d_z_ND @ up_K1D[:-1].T, before_NK)
+        d_x_BLD = None
+        if ctx.needs_input_grad[0]:
+            d_x_BLD = torch.addmm(d_z_ND, d_before_NK, down_KD).view_as(d_z_BLD)
+        d_up_K1D = _sum_of_outer(hidden_NK1, d_z_ND)
+        small_KK1 = _sum_of_outer(d_before_NK, hidden_NK1)
+        d_down_KD = _sum_of_outer(d_before_NK, z_ND) - small_KK1 @ up_K1D.to(small_KK1.dtype)
+        return d_x_BLD, d_down_KD, small_KK1[:, -1], d_up_K1D[:-1].T, d_up_K1D[-1]
 
 
-def _with_ones(hidden_NK: Tensor) -> Tensor:
-    return F.pad(hidden_NK, (0, 1), value=1.0)
+def _sum_of_outer(a_NK: Tensor, b_ND: Tensor) -> Tensor:
+    """a.T b for a tall and thin `a`.
+
+    In parts that threads share: as one product of so few rows it would run on one of them.
+    """
+    parts = max(1, min(8, a_NK.shape[0] // 64))
+    if a_NK.shape[0] % parts:
+        return a_NK.T @ b_ND
+    a_PNK, b_PND = a_NK.unflatten(0, (parts, -1)), b_ND.unflatten(0, (parts, -1))
+    part_PKD = a_PNK.transpose(1, 2) @ b_PND
+    total_KD: Tensor = part_PKD.sum(0, dtype=torch.promote_types(part_PKD.dtype, torch.float32))
+    return total_KD
 
 
 class PatchedSublayer(nn.Module):
@@ -117,8 +138,16 @@ def graft(
 
     Returns:
         The patches, lowest first.
+
+    Raises:
+        ConfigError: a patch would be wider than what it stands on.
     """
     bottleneck = bottleneck or max(1, backbone.width // 8)
+    if bottleneck > backbone.width:
+        raise ConfigError(
+            f"bottleneck is {bottleneck:,}, but the base is {backbone.width:,} wide",
+            hint=f"set it to {backbone.width:,} or less; an eighth of that is usual",
+        )
     patches = []
     for block in backbone.residual_blocks:
         for name in ("sublayer1", "sublayer2")[-per_block:]:

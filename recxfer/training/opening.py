@@ -3,7 +3,9 @@
 Runs of one base that are opened together share its tensors: the second task costs its delta.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from recxfer.foundation.names import RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base, Held, Learner
-from recxfer.methods.supervised import chosen_readout
+from recxfer.methods.supervised import chosen_readout, parameters_of
 from recxfer.methods.task import Task
 from recxfer.models.backbone import NUM_SPECIAL, Backbone
 from recxfer.models.user_model import Readout, UserModel
@@ -38,19 +40,34 @@ from recxfer.training.runs import Run, resolve_path, task_rows
 
 
 class Bases:
-    """The tensors of bases in memory, once each, whatever number of runs stands on them."""
+    """Bases in memory: each is read, hashed and held once, whatever number of runs stands on it."""
 
     def __init__(self) -> None:
-        self._held: dict[str, list[Tensor]] = {}
+        self._opened: dict[Path, tuple[Base, str]] = {}
 
-    def share(self, base: Base, sha256: str) -> None:
-        """Let a base that was just opened use the tensors that are there already."""
-        parameters = [*base.backbone.parameters()]
-        if base.head is not None:
-            parameters += base.head.parameters()
-        held = self._held.setdefault(sha256, [parameter.data for parameter in parameters])
-        for parameter, tensor in zip(parameters, held, strict=True):
-            parameter.data = tensor
+    def open(self, path: Path, rng: Rng, device: torch.device) -> tuple[Base, str]:
+        """A base to build on, and its checkpoint's sha256.
+
+        The modules are the caller's own; their tensors are those of everyone who asks for the base.
+        """
+        place = path.resolve()
+        if place not in self._opened:
+            base, _, sha256 = open_base(path, rng)
+            for module in (base.backbone, base.head):
+                if module is not None:
+                    module.to(device)
+            same = (other for other, known in self._opened.values() if known == sha256)
+            self._opened[place] = next(same, base), sha256
+        base, sha256 = self._opened[place]
+        return _on_the_same_tensors(base), sha256
+
+
+def _on_the_same_tensors(base: Base) -> Base:
+    """New modules and parameters, so that surgery on them leaves the base alone."""
+    modules = nn.ModuleList(module for module in (base.backbone, base.head) if module is not None)
+    memo = {id(old): nn.Parameter(old.detach()) for old in modules.parameters()}
+    backbone, head = copy.deepcopy((base.backbone, base.head), memo)
+    return replace(base, backbone=backbone, head=head)
 
 
 def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
@@ -137,11 +154,16 @@ def open_run(
         else:
             base = _merged_base(header)
         learner = method = build_method(header["method"])
-        model = method.assemble(base, Task.from_json(header["task"]), Rng(header["seed"]))
+        pretrained = parameters_of(m for m in (base.backbone, base.head) if m is not None)
+        task = Task.from_json(header["task"])
+        model = method.assemble(base, task, Rng(header["seed"]))
         own = model.state_dict(keep_vars=True)
         for name in own.keys() & parts.keys():
             own[name].data = torch.empty_like(own[name])  # not the base's, which others may read
-        parts = {name: parts.get(name, own[name]) for name in {**own, **parts}}
+        if header["kind"] == "delta":
+            trained = {id(p) for phase in method.phases(model, task) for p in phase.trainable}
+            of_base = {id(p) for p in pretrained} - trained
+            parts = {**{name: own[name] for name in own if id(own[name]) in of_base}, **parts}
     load_exactly(model, parts, checkpoint)
     model.to(device).eval()
     return Run(path, header, record, model, learner, device, moved_dataset, number)
@@ -222,17 +244,13 @@ def _base_of(
             f"{path} needs its base {base_path}, which is not there",
             hint="say with --base where it lies now",
         )
-    base, _, sha256 = open_base(base_path, Rng(header["seed"]))
+    base, sha256 = bases.open(base_path, Rng(header["seed"]), device)
     if sha256 != header["parent"]["sha256"]:
         raise CheckpointError(
             f"{base_path} is not the base that {path} was made from: its checkpoint has sha256 "
             f"{sha256[:12]}, the run expects {header['parent']['sha256'][:12]}",
             hint="restore the base, say with --base where it lies now, or run the transfer again",
         )
-    for module in (base.backbone, base.head):
-        if module is not None:
-            module.to(device)
-    bases.share(base, sha256)
     return base
 
 

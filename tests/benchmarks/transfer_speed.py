@@ -2,9 +2,10 @@
 
 The same backbone, batch and task (a profile); one process per method and round, methods in turn,
 so that the ratios hold on a machine with other work to do. Memory is the process's peak above what
-it held before the first step. Usage: python transfer_speed.py [THREADS]
+it held before the first step. Usage: python transfer_speed.py [THREADS [WIDTH ...]]
 """
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -26,16 +27,17 @@ from recxfer.training.loop import autocast, freeze_all_but
 from recxfer.training.optim import OptimConfig, build_optimiser
 
 ITEMS, ROWS, LENGTH, STEPS, ROUNDS = 20_000, 256, 100, 12, 3
+WIDTHS = ("64", "128")
 BACKBONE_SETTINGS = {"nextitnet": {"dilations": (1, 4) * 2}, "sasrec": {}}
 
 
-def measure(backbone: str, method: str, threads: int) -> dict[str, float]:
+def measure(threads: int, width: int, backbone: str, method: str) -> dict[str, float]:
     """Seconds of the median step, and MB of memory that stepping needs."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     device = torch.device("cpu")
     backbone_type, method_type = BACKBONES.resolve(backbone), METHODS.resolve(method)
-    config: Config = backbone_type.config_type(width=64, **BACKBONE_SETTINGS[backbone])
+    config: Config = backbone_type.config_type(width=width, **BACKBONE_SETTINGS[backbone])
     task = Task("profile", 2, "label", ("a", "b"))
     learner = method_type(method_type.config_type())
     model = learner.assemble(
@@ -68,11 +70,11 @@ def measure(backbone: str, method: str, threads: int) -> dict[str, float]:
 def main() -> None:
     threads = sys.argv[1] if len(sys.argv) > 1 else str(torch.get_num_threads())
     methods = ("finetune", "peterrec", "last-layers")
-    for backbone in BACKBONE_SETTINGS:
+    for width, backbone in itertools.product(sys.argv[2:] or WIDTHS, BACKBONE_SETTINGS):
         found: dict[str, list[dict[str, float]]] = {method: [] for method in methods}
         for _ in range(ROUNDS):
             for method in methods:
-                command = [sys.executable, __file__, threads, backbone, method]
+                command = [sys.executable, __file__, "measure", threads, width, backbone, method]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 found[method].append(json.loads(done.stdout))
         for method in methods[1:]:
@@ -80,13 +82,13 @@ def main() -> None:
             time_ratio = statistics.median(one["seconds"] / full["seconds"] for one, full in pairs)
             memory_ratio = statistics.median(one["mb"] / full["mb"] for one, full in pairs)
             print(
-                f"{backbone}: {method} step costs {time_ratio:.2f}x the time and "
+                f"{backbone}, width {width}: {method} step costs {time_ratio:.2f}x the time and "
                 f"{memory_ratio:.2f}x the memory of a finetune step"
             )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        print(json.dumps(measure(sys.argv[2], sys.argv[3], int(sys.argv[1]))))
+    if sys.argv[1:2] == ["measure"]:
+        print(json.dumps(measure(int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])))
     else:
         main()

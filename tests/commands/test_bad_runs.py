@@ -165,13 +165,14 @@ def test_a_newer_format_is_refused(copied):
         open_run(copied / "base", CPU)
 
 
-def test_a_tensor_that_is_missing_is_told(copied):
-    path = copied / "base" / CHECKPOINT
+@pytest.mark.parametrize("run", ["base", "delta"])
+def test_a_tensor_that_is_missing_is_told(copied, run):
+    path = copied / run / CHECKPOINT
     parts, header = tensors.load(path)
     parts.pop(sorted(parts)[0])
     tensors.save(path, parts, header)
     with pytest.raises(CheckpointError, match="does not fit its own header"):
-        open_run(copied / "base", CPU)
+        open_run(copied / run, CPU)
 
 
 def test_an_unfinished_run_is_no_run(tmp_path):
@@ -270,6 +271,10 @@ def test_people_without_a_source_history_are_counted(base, world, films, tmp_pat
     reporter = SilentReporter()
     run = adapt(base, dataset, tmp_path / "out", task="cross-domain", reporter=reporter).path
     assert any("training examples have no history" in text for text in reporter.warnings)
+    told = SilentReporter()
+    evaluate.run(evaluate.resolve([run], settings=Settings.read()), told)
+    (warning,) = told.warnings
+    assert "test cases of cross-domain have no history" in warning
     opened = open_run(run, CPU)
     rows = opened.rows("test")
     vectors = opened.learner.represent(opened.model, rows.batch(torch.arange(len(rows))))

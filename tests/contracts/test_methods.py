@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from recxfer.commands import transfer
+from recxfer.commands import pretrain, transfer
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
@@ -14,6 +14,7 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.training.opening import open_base, open_run
 from recxfer.training.ranking import rank
+from recxfer.training.sizes import size_of
 from recxfer.training.validation import class_scores
 
 CPU = torch.device("cpu")
@@ -129,6 +130,30 @@ def test_a_delta_is_small(method, bases, films, tmp_path):
     assert not any("item_table" in name for name in parts)
     model, _ = tensors.load(base / CHECKPOINT)
     assert sum(p.numel() for p in parts.values()) < 0.5 * sum(p.numel() for p in model.values())
+
+
+@pytest.fixture(scope="module", params=["sasrec", "nextitnet"])
+def usual_base(request, films, tmp_path_factory):
+    """A base of the usual size: every setting has its default."""
+    run = tmp_path_factory.mktemp("usual") / request.param
+    config = pretrain.resolve(
+        films, run, settings=Settings.read(), backbone=request.param, epochs=1
+    )
+    return pretrain.run(config, SilentReporter()).path
+
+
+@pytest.mark.parametrize("task", ["profile:taste", "cross-domain"])
+@pytest.mark.parametrize("method", ["peterrec", "lora", "houlsby", "bitfit"])
+def test_a_delta_of_default_settings_is_under_15_percent(
+    method, task, usual_base, films, books, tmp_path
+):
+    """Of the backbone's bytes; tables of items are left out, those of the target too."""
+    dataset = films if task == "profile:taste" else books
+    result = adapt(usual_base, dataset, tmp_path / "run", method, task, epochs=1)
+    share = size_of(open_run(result.path, CPU)).backbone_share
+    assert 0 < share < 0.15
+    # What `transfer` prints leaves out the head of two classes, and the token, too.
+    assert result.trained_share <= share < result.trained_share + 0.001
 
 
 @pytest.mark.parametrize("method", ["finetune", "scratch", "popular", "conure", "ewc", "replay"])

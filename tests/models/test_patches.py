@@ -62,15 +62,16 @@ def test_patch_sizes_are_those_of_the_paper():
     assert weights / kernels == pytest.approx(0.0833, abs=1e-4)
 
 
+@pytest.mark.parametrize("length", [4, 43, 64])
 @pytest.mark.parametrize("learn_input", [True, False])
-def test_a_patch_behind_a_sublayer_has_the_gradients_of_what_it_computes(learn_input):
+def test_a_patch_behind_a_sublayer_has_the_gradients_of_what_it_computes(learn_input, length):
     torch.manual_seed(0)
     patch = Bottleneck(6, 2).double()
     for weight in patch.parameters():
         torch.nn.init.normal_(weight)
-    x_BLD = torch.randn(3, 4, 6, dtype=torch.float64, requires_grad=learn_input)
+    x_BLD = torch.randn(3, length, 6, dtype=torch.float64, requires_grad=learn_input)
     learned = [*patch.parameters(), *([x_BLD] if learn_input else [])]
-    plain_BLD, quick_BLD = x_BLD + patch(x_BLD), patch.behind(x_BLD)
+    plain_BLD, quick_BLD = x_BLD + patch(x_BLD), patch.behind(x_BLD.clone())
     assert torch.allclose(plain_BLD, quick_BLD)
     weight_BLD = torch.randn_like(plain_BLD)
     asked = (torch.autograd.grad((y * weight_BLD).sum(), learned) for y in (plain_BLD, quick_BLD))
@@ -100,4 +101,4 @@ def test_training_patches_keeps_less_for_the_way_back_than_fine_tuning(name):
             hidden_BLD = backbone(item_BL, length_B)
         kept[patched] = sum(storages.values())
         hidden_BLD.sum().backward()
-    assert kept[True] < 0.8 * kept[False]
+    assert kept[True] < {"sasrec": 0.70, "nextitnet": 0.58}[name] * kept[False]

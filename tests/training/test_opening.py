@@ -1,11 +1,14 @@
 """Runs of one base that are opened together."""
 
+import shutil
+
 import pytest
 import torch
 
-from recxfer.commands import transfer
+from recxfer.commands import evaluate, transfer
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
+from recxfer.training import opening
 from recxfer.training.opening import Bases, open_run
 from recxfer.training.validation import class_scores
 
@@ -46,6 +49,29 @@ def test_many_tasks_stand_on_one_copy_of_the_backbone(deltas):
     held = {p.data_ptr(): p.numel() for run in runs for p in run.model.parameters()}
     one = sum(p.numel() for p in runs[0].model.parameters())
     assert sum(held.values()) < 2.2 * one < alone
+
+
+def test_evaluate_reads_and_hashes_a_base_once(deltas, monkeypatch):
+    opened = []
+
+    def counted(path, rng):
+        opened.append(path)
+        return open_base(path, rng)
+
+    open_base = opening.open_base
+    monkeypatch.setattr(opening, "open_base", counted)
+    evaluate.run(evaluate.resolve(deltas, settings=Settings.read()), SilentReporter())
+    assert len(opened) == 1
+
+
+def test_a_copy_of_a_base_is_the_same_base(deltas, bases, tmp_path):
+    shutil.copytree(bases["sasrec", "next-item"], tmp_path / "copy")
+    together = Bases()
+    runs = [
+        open_run(path, CPU, together, moved_base=base)
+        for path, base in zip(deltas, (None, tmp_path / "copy"), strict=False)
+    ]
+    assert len({run.model.backbone.item_table.weight.data_ptr() for run in runs}) == 1
 
 
 def test_what_is_shared_scores_as_if_opened_alone(deltas):

@@ -79,7 +79,9 @@ def _size(size: Size) -> Text:
     share = (
         "no backbone" if size.backbone_share is None else f"{size.backbone_share:.1%} of backbone"
     )
-    return Text.assemble(f"{size.checkpoint_bytes / 1e6:,.2f} MB\n", (share, "dim"))
+    kilobytes = size.checkpoint_bytes / 1e3
+    told = f"{kilobytes:,.0f} kB" if kilobytes < 1e3 else f"{kilobytes / 1e3:,.2f} MB"
+    return Text.assemble(f"{told}\n", (share, "dim"))
 
 
 def _title(result: EvaluateResult, first: RunFigures) -> Text:
