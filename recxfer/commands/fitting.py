@@ -15,7 +15,12 @@ from recxfer.methods.contract import Base, Needs
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbone import Backbone
 from recxfer.training.holding import histories_of
-from recxfer.training.runs import check_vocabulary, resolve_path
+from recxfer.training.runs import (
+    check_vocabulary,
+    recorded_histories,
+    recorded_tasks,
+    resolve_path,
+)
 
 
 def resolve_task(
@@ -36,7 +41,7 @@ def resolve_task(
     """
     kind, column = parse_task(text)
     if kind == "cross-domain":
-        histories = Dataset(source or histories_path(base))
+        histories = Dataset(source or base / recorded_histories(read_json(base / RUN_JSON)))
         check_vocabulary(histories, histories_of(base_header), base)
         return Task(kind, target.num_items), histories
     if source is not None:
@@ -51,13 +56,6 @@ def resolve_task(
         return Task(kind, len(classes), column, classes), None
     same = target.info.vocabulary == histories_of(base_header)["vocabulary"]
     return Task(kind, target.num_items, same_vocabulary=same), None
-
-
-def histories_path(base: Path) -> Path:
-    """Where the dataset lies whose items the base reads."""
-    record = read_json(base / RUN_JSON)
-    relative: str = record.get("histories") or record.get("source") or record["dataset"]
-    return base / relative
 
 
 def check_base(name: str, needs: Needs, base: Base, path: Path) -> None:
@@ -101,13 +99,8 @@ def refuse_repeated(
 
 def warn_exposed(base: Path, target: Dataset, reporter: Reporter) -> None:
     """Say where a held-out event of one task is a training event of another."""
-    record = read_json(base / RUN_JSON)
-    paths = [
-        task[key]
-        for task in record.get("tasks") or [record]
-        for key in ("dataset", "source")
-        if task.get(key) is not None
-    ]
+    tasks = recorded_tasks(read_json(base / RUN_JSON))
+    paths = [relative for task in tasks for relative in task.values()]
     for relative in dict.fromkeys(paths):
         other = Dataset(resolve_path(base, relative))
         count = exposed(target, other)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from recxfer.data.dataset import Dataset
@@ -309,12 +308,6 @@ def _header(
         "dataset": runs.dataset_facts(dataset),
         "parent": None,
         "seed": config.seed,
-        "settings": {
-            "optim": facts(config.optim),
-            "data": facts(config.data),
-            "precision": config.precision,
-            "device": config.device,
-            "threads": torch.get_num_threads(),
-        },
+        "settings": runs.settings_facts(config.optim, config.data, config.precision, config.device),
         "code": runs.code_facts(),
     }

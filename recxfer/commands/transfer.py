@@ -31,7 +31,6 @@ from recxfer.commands.transferred import (
     changed,
     count,
     count_body,
-    head_parameters,
     held_record,
     task_facts,
     transfer_header,
@@ -54,6 +53,7 @@ from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Learner, Method
+from recxfer.methods.supervised import parameters_of
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.user_model import UserModel
 from recxfer.training import runs
@@ -159,7 +159,9 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
         return _adapt(config, config.base, reporter, of_base=True)
     task, source = resolve_task(config.task, config.base, header, target, config.source)
     known = transfer_header(config, method, header, "", task, source, target)
-    done = _finished(config, known, reporter)
+    known = {key: value for key, value in known.items() if key not in _OF_FIRST}
+    known["pretrained"] = sha256_of(checkpoint_of(config.base))
+    done = _finished(config, known, reporter, None)
     if done is not None:
         return done
     _refuse_early(config, method, task, source, target)
@@ -212,16 +214,13 @@ def _adapt(
             "pretrained": pretrained_of(base_header, base_sha256),
         }
     body = count_body(base.backbone, base.backbone.parameters())
-    kept = {id(p) for p in [*base.backbone.parameters(), *head_parameters(base)]}
+    kept = {id(p) for p in parameters_of(base.pretrained)}
     model: nn.Module = method.assemble(base, task, rng).to(device)
     phases = method.phases(model, task)
     counts = count(model, phases, body)
-    finished = finished_before(
-        config.run, header, overwrite=config.overwrite, resume=config.resume, reporter=reporter
-    )
-    if finished is not None:
-        size = (config.run / CHECKPOINT).stat().st_size
-        return _result(config, counts, finished.epochs, size, finished.training)
+    done = _finished(config, header, reporter, counts)
+    if done is not None:
+        return done
     learner: Learner = base.held[0].learner if of_base else method
     rows = runs.task_rows(task, source, target, "train", max_length)
     rows = share_of_people(rows, config.data.train_share, rng)
@@ -306,18 +305,24 @@ def _refuse_early(
 
 
 def _finished(
-    config: TransferConfig, header: Mapping[str, Any], reporter: Reporter
+    config: TransferConfig, known: Mapping[str, Any], reporter: Reporter, counts: Counts | None
 ) -> TransferResult | None:
-    """A finished run whose base, with its own task protected, is no longer there."""
-    known = {key: value for key, value in header.items() if key not in _OF_FIRST}
-    known["pretrained"] = sha256_of(checkpoint_of(config.base))
+    """What a run that is finished already answers; None where there is work to do.
+
+    Args:
+        config: what was asked for.
+        known: facts that the run must share.
+        reporter: told that it was finished.
+        counts: of its model; None where its base, with its own task protected, is no longer there:
+            they are then those of its `run.json`.
+    """
     finished = finished_before(
         config.run, known, overwrite=config.overwrite, resume=config.resume, reporter=reporter
     )
     if finished is None:
         return None
     size = (config.run / CHECKPOINT).stat().st_size
-    counts = Counts(**finished.record["counts"])
+    counts = counts or Counts(**finished.record["counts"])
     return _result(config, counts, finished.epochs, size, finished.training)
 
 

@@ -1,6 +1,6 @@
 """What a transfer says of itself: the facts of its header, of `run.json`, and what is counted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from recxfer.commands.transfer_settings import TransferConfig
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.files import read_json
 from recxfer.foundation.names import RUN_JSON
-from recxfer.methods.contract import Base, Method, Phase, facts
+from recxfer.methods.contract import Method, Phase, facts
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
@@ -73,11 +73,6 @@ def _numel(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[int]:
     return [free.get(id(p), p.numel()) for p in parameters]
 
 
-def head_parameters(base: Base) -> list[nn.Parameter]:
-    """Those of the output layer of pretraining."""
-    return [] if base.head is None else list(base.head.parameters())
-
-
 def changed(model: nn.Module, kept: set[int], trained: set[int]) -> dict[str, Tensor]:
     """Tensors that the base does not hold, or that training has moved."""
     return {
@@ -110,13 +105,7 @@ def transfer_header(
             "sha256": base_sha256,
         },
         "seed": config.seed,
-        "settings": {
-            "optim": facts(config.optim),
-            "data": facts(config.data),
-            "precision": config.precision,
-            "device": config.device,
-            "threads": torch.get_num_threads(),
-        },
+        "settings": runs.settings_facts(config.optim, config.data, config.precision, config.device),
         "code": runs.code_facts(),
     }
 
@@ -166,22 +155,14 @@ def held_record(
 ) -> dict[str, Any]:
     """Where the datasets of all tasks of a run lie, for its `run.json`."""
     of_base = read_json(base_path / RUN_JSON)
-    before: Sequence[Mapping[str, Any]] = of_base.get("tasks") or [of_base]
+
+    def moved(relative: str | None) -> str | None:
+        """A path relative to the base as one relative to the run."""
+        return None if relative is None else runs.relative_path(base_path / relative, config.run)
+
     tasks = [
-        {key: _moved(task.get(key), base_path, config.run) for key in ("dataset", "source")}
-        for task in before[: number - 1]
+        {key: moved(task.get(key)) for key in ("dataset", "source")}
+        for task in runs.recorded_tasks(of_base)[: number - 1]
     ]
     own = {key: record[key] for key in ("dataset", "source")}
-    return {
-        "histories": _moved(
-            of_base.get("histories") or of_base.get("source") or of_base["dataset"],
-            base_path,
-            config.run,
-        ),
-        "tasks": [*tasks, own],
-    }
-
-
-def _moved(relative: str | None, base: Path, run: Path) -> str | None:
-    """A path relative to the base as one relative to the run."""
-    return None if relative is None else runs.relative_path(base / relative, run)
+    return {"histories": moved(runs.recorded_histories(of_base)), "tasks": [*tasks, own]}

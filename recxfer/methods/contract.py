@@ -160,6 +160,11 @@ class Base:
     """Which task owns each entry of the backbone's kernels, counted from 1 (0: none yet), by the
     kernel's name; None where tasks share all weights."""
 
+    @property
+    def pretrained(self) -> list[nn.Module]:
+        """What pretraining made: the backbone, and the output layer where there is one."""
+        return [self.backbone] if self.head is None else [self.backbone, self.head]
+
 
 class Method(ABC, Generic[ConfigT, ModelT]):
     """A transfer method. Concrete subclasses are final and answer in their own file."""

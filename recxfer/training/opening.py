@@ -36,7 +36,7 @@ from recxfer.training.checkpoints import (
     load_exactly,
     read_checked_header,
 )
-from recxfer.training.runs import Run, resolve_path, task_rows
+from recxfer.training.runs import Run, recorded_tasks, resolve_path, task_rows
 
 
 class Bases:
@@ -53,9 +53,8 @@ class Bases:
         place = path.resolve()
         if place not in self._opened:
             base, _, sha256 = open_base(path, rng)
-            for module in (base.backbone, base.head):
-                if module is not None:
-                    module.to(device)
+            for module in base.pretrained:
+                module.to(device)
             same = (other for other, known in self._opened.values() if known == sha256)
             self._opened[place] = next(same, base), sha256
         base, sha256 = self._opened[place]
@@ -64,8 +63,7 @@ class Bases:
 
 def _on_the_same_tensors(base: Base) -> Base:
     """New modules and parameters, so that surgery on them leaves the base alone."""
-    modules = nn.ModuleList(module for module in (base.backbone, base.head) if module is not None)
-    memo = {id(old): nn.Parameter(old.detach()) for old in modules.parameters()}
+    memo = {id(old): nn.Parameter(old.detach()) for old in parameters_of(base.pretrained)}
     backbone, head = copy.deepcopy((base.backbone, base.head), memo)
     return replace(base, backbone=backbone, head=head)
 
@@ -154,7 +152,7 @@ def open_run(
         else:
             base = _merged_base(header)
         learner = method = build_method(header["method"])
-        pretrained = parameters_of(m for m in (base.backbone, base.head) if m is not None)
+        pretrained = parameters_of(base.pretrained)
         task = Task.from_json(header["task"])
         model = method.assemble(base, task, Rng(header["seed"]))
         own = model.state_dict(keep_vars=True)
@@ -198,7 +196,7 @@ def _held(
 ) -> list[Held]:
     """The tasks that a base can do, on its own backbone."""
     record = read_json(path / RUN_JSON)
-    where = record.get("tasks") or [{key: record.get(key) for key in ("dataset", "source")}]
+    where = recorded_tasks(record)
     held = []
     for number, facts in enumerate(holding.tasks_of(header, _readout(header)), 1):
         own = holding.own_state(before, number)
@@ -215,12 +213,8 @@ def _readout(header: Mapping[str, Any]) -> Readout:
     return chosen_readout(header["method"]["config"]["readout"], Task.from_json(header["task"]))
 
 
-def _training_rows(path: Path, facts: Mapping[str, Any], where: Mapping[str, str | None]) -> Rows:
-    opened = {
-        name: Dataset(resolve_path(path, relative))
-        for name, relative in where.items()
-        if relative is not None
-    }
+def _training_rows(path: Path, facts: Mapping[str, Any], where: Mapping[str, str]) -> Rows:
+    opened = {name: Dataset(resolve_path(path, relative)) for name, relative in where.items()}
     task = Task.from_json(facts["task"])
     source = opened.get("source")
     return task_rows(task, source, opened["dataset"], "train", facts["max_length"])

@@ -20,6 +20,7 @@ from recxfer.data import examples
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
+from recxfer.foundation.config import Config
 from recxfer.foundation.errors import CheckpointError, DataError
 from recxfer.foundation.files import replaced_directory, write_json
 from recxfer.foundation.names import (
@@ -30,7 +31,7 @@ from recxfer.foundation.names import (
     RUN_JSON,
     VOCABULARY,
 )
-from recxfer.methods.contract import Learner
+from recxfer.methods.contract import Learner, facts
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
 from recxfer.models.user_model import UserModel
@@ -62,6 +63,17 @@ def dataset_facts(dataset: Dataset) -> dict[str, str]:
     """What a checkpoint remembers of a dataset."""
     info = dataset.info
     return {"name": info.name, "fingerprint": info.fingerprint, "vocabulary": info.vocabulary}
+
+
+def settings_facts(optim: Config, data: Config, precision: str, device: str) -> dict[str, Any]:
+    """How a run was made, as pretraining and transfers alike remember it."""
+    return {
+        "optim": facts(optim),
+        "data": facts(data),
+        "precision": precision,
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def write_run(
@@ -225,13 +237,13 @@ def task_rows(
     return examples.next_item_cases(target, part, max_length)
 
 
-def check_vocabulary(dataset: Dataset, facts: Mapping[str, str], run: Path) -> None:
+def check_vocabulary(dataset: Dataset, known: Mapping[str, str], run: Path) -> None:
     """Refuse a dataset whose item indices mean other items than in the run."""
-    if dataset.info.vocabulary != facts["vocabulary"]:
+    if dataset.info.vocabulary != known["vocabulary"]:
         raise CheckpointError(
-            f"{dataset.path} indexes its items otherwise than {facts['name']!r}, "
+            f"{dataset.path} indexes its items otherwise than {known['name']!r}, "
             f"which {run} was made from",
-            hint=f"prepare it again with --vocabulary and the path of {facts['name']!r}, "
+            hint=f"prepare it again with --vocabulary and the path of {known['name']!r}, "
             "or make the run again",
         )
 
@@ -239,6 +251,28 @@ def check_vocabulary(dataset: Dataset, facts: Mapping[str, str], run: Path) -> N
 def relative_path(path: Path, run: Path) -> str:
     """How `run.json` names another directory: relative to the run, so that both can move."""
     return os.path.relpath(path.resolve(), run.resolve())
+
+
+def recorded_tasks(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Where the data of each task of a run lie, by `dataset` and, where there is one, `source`.
+
+    Args:
+        record: `run.json`, of a run for one task or for several.
+    """
+    return [
+        {key: task[key] for key in ("dataset", "source") if task.get(key) is not None}
+        for task in record.get("tasks") or [record]
+    ]
+
+
+def recorded_histories(record: Mapping[str, Any]) -> str:
+    """Where the dataset lies whose items the run's shared table holds, relative to the run.
+
+    Args:
+        record: `run.json`.
+    """
+    relative: str = record.get("histories") or record.get("source") or record["dataset"]
+    return relative
 
 
 def resolve_path(run: Path, relative: str, *, option: str | None = None) -> Path:
