@@ -9,6 +9,7 @@ import sys
 import time
 
 import torch
+from transfer_speed import BACKBONE_SETTINGS, profile_examples
 
 from recxfer.data.rows import Rows
 from recxfer.foundation.device import choose_precision, keep_freed_memory
@@ -24,8 +25,7 @@ from recxfer.models.user_model import UserModel
 from recxfer.training.loop import autocast, freeze_all_but
 from recxfer.training.optim import OptimConfig, build_optimiser
 
-ITEMS, ROWS, LENGTH, STEPS = 3_000, 64, 100, 20
-BACKBONE_SETTINGS = {"nextitnet": {"dilations": (1, 4) * 2}, "sasrec": {}}
+ITEMS, ROWS, STEPS = 3_000, 64, 20
 TASK = Task("profile", 2, "label", ("a", "b"))
 CPU = torch.device("cpu")
 
@@ -80,13 +80,7 @@ def main() -> None:
     keep_freed_memory()
     for backbone in BACKBONE_SETTINGS:
         for width in (64, 256):
-            rows = Rows(
-                item_E=torch.randint(1, ITEMS + 1, (ROWS * LENGTH,)).int(),
-                start_R=torch.arange(ROWS) * LENGTH,
-                length_R=torch.full((ROWS,), LENGTH),
-                user_R=torch.arange(ROWS),
-                target_R=torch.randint(2, (ROWS,)),
-            )
+            rows = profile_examples(ROWS, ITEMS)
             full = Trainee(backbone, "finetune", "finetune", rows, width)
             for phase in ("train", "retrain"):
                 masked = Trainee(backbone, "conure", phase, rows, width)

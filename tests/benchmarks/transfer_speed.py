@@ -31,6 +31,17 @@ WIDTHS = ("64", "128")
 BACKBONE_SETTINGS = {"nextitnet": {"dilations": (1, 4) * 2}, "sasrec": {}}
 
 
+def profile_examples(num_rows: int, num_items: int) -> Rows:
+    """Random histories of LENGTH events, each with one of two classes."""
+    return Rows(
+        item_E=torch.randint(1, num_items + 1, (num_rows * LENGTH,)).int(),
+        start_R=torch.arange(num_rows) * LENGTH,
+        length_R=torch.full((num_rows,), LENGTH),
+        user_R=torch.arange(num_rows),
+        target_R=torch.randint(2, (num_rows,)),
+    )
+
+
 def measure(threads: int, width: int, backbone: str, method: str) -> dict[str, float]:
     """Seconds of the median step, and MB of memory that stepping needs."""
     torch.set_num_threads(threads)
@@ -43,13 +54,7 @@ def measure(threads: int, width: int, backbone: str, method: str) -> dict[str, f
     model = learner.assemble(
         Base(backbone_type(config, ITEMS, causal=True), None, "next-item"), task, Rng(0)
     )
-    rows = Rows(
-        item_E=torch.randint(1, ITEMS + 1, (ROWS * LENGTH,)).int(),
-        start_R=torch.arange(ROWS) * LENGTH,
-        length_R=torch.full((ROWS,), LENGTH),
-        user_R=torch.arange(ROWS),
-        target_R=torch.randint(2, (ROWS,)),
-    )
+    rows = profile_examples(ROWS, ITEMS)
     learner.count(model, rows)
     (phase,) = learner.phases(model, task)
     freeze_all_but(model, phase.trainable)
