@@ -73,9 +73,9 @@ def logistic_regression(dataset, column):
     return class_metrics(chosen, target.numpy())
 
 
-def test_cases(run, protocol):
-    """Cases of a run and their rows, computed once and kept in the run's directory."""
-    opened = open_run(run, torch.device("cpu"))
+def cases_of_run(run, protocol, number=None):
+    """Cases of a run, or of one of its tasks, and their rows; kept in the run's directory."""
+    opened = open_run(run, torch.device("cpu"), number=number)
     cases, rows = cases_of(opened, protocol, None, torch.float32, SilentReporter())
     return opened, cases, rows
 
@@ -92,7 +92,8 @@ def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=No
     """Figures of methods averaged over their seeds, each beside a reference on the same people.
 
     Args:
-        runs: directories of each method's runs, one per seed.
+        runs: directories of each method's runs, one per seed; (directory, number) for one task of
+            a run that holds several.
         reference: the method that the others are compared with.
         protocol: what is ranked; by default the test part, all items.
         at: cut-offs.
@@ -104,8 +105,10 @@ def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=No
         One dict per slice, method and metric.
     """
     protocol = protocol or Protocol()
+    runs = {method: [_numbered(run) for run in of_seeds] for method, of_seeds in runs.items()}
     opened = {
-        method: [test_cases(run, protocol) for run in of_seeds] for method, of_seeds in runs.items()
+        method: [cases_of_run(run, protocol, number) for run, number in of_seeds]
+        for method, of_seeds in runs.items()
     }
     one, cases, rows = next(iter(opened.values()))[0]
     people = cases.people()
@@ -141,10 +144,15 @@ def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=No
                         "seeds": len(runs.get(method, [None])),
                         "cases": who.size,
                         "people": np.unique(who).size,
-                        **_cost(runs.get(method, [])),
+                        **_cost([run for run, _ in runs.get(method, [])]),
                     }
                 )
     return found
+
+
+def _numbered(run):
+    """A run and which of its tasks is meant; None: it has one, or the last is meant."""
+    return run if isinstance(run, tuple) else (run, None)
 
 
 def _cost(runs):
@@ -155,6 +163,7 @@ def _cost(runs):
     return {
         name: float(np.mean([record[name] for record in records]))
         for name in ("trained_share", "delta_bytes", "seconds", "peak_memory_mb", "epochs")
+        if name in records[0]
     }
 
 

@@ -1,13 +1,14 @@
 """Method `replay`: all weights go on training, on remembered examples of earlier tasks too.
 
 Experience replay as in Chaudhry et al., On Tiny Episodic Memories in Continual Learning (2019,
-arXiv 1902.10486): each step adds a batch of an earlier task. With a memory that holds all of its
-examples this is joint training. The memory is drawn anew from the datasets of earlier tasks, which
+arXiv 1902.10486): each step adds a batch of an earlier task. With `memory=all` this is joint
+training of all tasks (multi-task learning, which Conure is compared with), given the whole past
+that the others must do without. The memory is drawn anew from the datasets of earlier tasks, which
 must be there.
 """
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -25,8 +26,8 @@ from recxfer.models.user_model import TaskLayers, UserModel
 class ReplayConfig(SupervisedConfig):
     """Settings of `replay`."""
 
-    memory: int = Field(default=1000, ge=1)
-    """Training rows of each earlier task that are remembered, at most."""
+    memory: Annotated[int, Field(ge=1)] | Literal["all"] = 1000
+    """Training rows of each earlier task that are remembered, at most. `all`: joint training."""
 
     strength: float = Field(default=1.0, ge=0)
     """Weight of the remembered batch beside that of the new task; 0 is `finetune`."""
@@ -60,11 +61,12 @@ class Replay(TaskMethod[ReplayConfig]):
         """See `Method.count`: also remember."""
         self.usual.count(model, rows)
         self._memory = []
+        most = None if self.config.memory == "all" else self.config.memory
         for place, held in enumerate(self._held):
             earlier = held.rows()
             held.learner.count(held.model, earlier)
             drawn = torch.randperm(len(earlier), generator=self._rng.generator("memory", place))
-            self._memory.append(earlier.take(drawn[: self.config.memory]))
+            self._memory.append(earlier.take(drawn[:most]))
 
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
         """See `Method.loss`: of the batch, and of as many rows of one earlier task."""

@@ -200,10 +200,17 @@ def test_faults_are_told_apart_and_leave_nothing(bases, films, books, tmp_path):
         assert sorted(tmp_path.iterdir()) == there
 
 
-@pytest.mark.parametrize("steps", [3, 12, 20, 26])
-def test_stopped_anywhere_it_ends_in_the_same_bytes(bases, films, tmp_path, monkeypatch, steps):
+@pytest.mark.parametrize(
+    ("steps", "rate"),
+    [(3, "0.7"), (12, "0.7"), (20, "0.7"), (26, "0.7"), (3, "auto"), (26, "auto")],
+)
+def test_stopped_anywhere_it_ends_in_the_same_bytes(
+    bases, films, tmp_path, monkeypatch, steps, rate
+):
+    base, settings = bases["nextitnet", "next-item"], [f"prune={rate}"]
+
     def adapt(name, **options):
-        learn(bases["nextitnet", "next-item"], films, tmp_path / name, "profile:taste", **options)
+        learn(base, films, tmp_path / name, "profile:taste", settings=settings, **options)
         return (tmp_path / name / CHECKPOINT).read_bytes()
 
     whole = adapt("whole")

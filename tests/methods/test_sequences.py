@@ -49,16 +49,19 @@ def test_finetune_forgets_what_the_others_keep(backbone, bases, films, tmp_path)
         ("finetune", "keep_pretraining=true"),
         ("ewc", "strength=1e4"),
         ("replay", "memory=100"),
+        ("replay", "memory=all"),
     ):
-        first = learn(base, films, tmp_path / f"{method}-2", "profile:group", method, setting)
-        last = learn(first, films, tmp_path / f"{method}-3", "profile:taste", method, setting)
+        name = f"{method}-{setting}"
+        first = learn(base, films, tmp_path / f"{name}-2", "profile:group", method, setting)
+        last = learn(first, films, tmp_path / f"{name}-3", "profile:taste", method, setting)
         header = tensors.read_header(last / CHECKPOINT)
         assert [facts["task"]["column"] for facts in header["tasks"]] == [None, "group", "taste"]
         assert quality(last, 3) >= (0.7 if method == "ewc" else 0.9)
-        kept[method] = quality(last, 1)
-    assert kept["finetune"] < 0.5
-    assert kept["ewc"] > 0.8
-    assert kept["replay"] > 0.9
+        kept[name] = quality(last, 1)
+    assert kept["finetune-keep_pretraining=true"] < 0.5
+    assert kept["ewc-strength=1e4"] > 0.8
+    assert kept["replay-memory=100"] > 0.9
+    assert kept["replay-memory=all"] > 0.9
 
 
 @pytest.mark.parametrize("method", ["finetune", "ewc", "replay"])

@@ -24,11 +24,11 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from experiments import (  # noqa: E402  # one folder up, for the pages to share
+    cases_of_run,
     comparison,
     fill,
     logistic_regression,
     recxfer,
-    test_cases,
 )
 from page import draw, tables  # noqa: E402
 
@@ -225,7 +225,7 @@ def any_hit(runs, **facts):
     for method, of_seeds in runs.items():
         shares = []
         for run in of_seeds:
-            _, cases, _ = test_cases(run, Protocol())
+            _, cases, _ = cases_of_run(run, Protocol())
             hit = cases.frame.group_by("user").agg((pl.col("rank") <= 10).any())["rank"]
             shares.append(hit.mean())
         found.append(
