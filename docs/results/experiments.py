@@ -22,9 +22,14 @@ WHOLE = 10**6
 """More events than any history holds."""
 
 
-def recxfer(*words):
-    """Run a command unless its output is there; return what `--json` printed."""
-    out = Path(words[2] if words[0] != "transfer" else words[3])
+def recxfer(*words, out=None):
+    """Run a command unless its output is there; return what `--json` printed.
+
+    Args:
+        words: of the command.
+        out: what it makes, if that is not the last of its paths.
+    """
+    out = Path(out or (words[2] if words[0] != "transfer" else words[3]))
     record = out.with_name(out.name + ".json")
     if not record.exists():
         command = [sys.executable, "-m", "recxfer", *map(str, words), "--json", "--overwrite"]
