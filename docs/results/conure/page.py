@@ -122,9 +122,7 @@ def means_table(rows):
         ["method", *(name.replace("_", " ") for name in names)],
         [
             [f"`{row['method']}`", *(f"{row[name]:.4f}" for name in names)]
-            for row in rows.unique("method", keep="first", maintain_order=True).iter_rows(
-                named=True
-            )
+            for row in once.iter_rows(named=True)
         ],
     )
 
