@@ -23,6 +23,7 @@ def tables(found):
         quality = rows.filter(kind="quality")
         for (task,), of_task in quality.group_by("task", maintain_order=True):
             made[f"order A, {task}"] = quality_table(of_task)
+        made["in pairs"] = pairs_table(quality)
         made["order A, forgetting"] = forgetting_table(rows.filter(kind="forgetting"))
         made["order A, cost"] = cost_table(rows.filter(kind="cost"))
     rows = found.filter(part="matrices")
@@ -71,9 +72,23 @@ def digits_of(metric):
     return 4 if metric in RANKED else 3
 
 
+def pairs_table(rows):
+    """Conure beside each method that has a model of its own for the task."""
+    rows = rows.filter(pl.col("method") == "conure", pl.col("reference") != "base")
+    references = rows["reference"].unique(maintain_order=True)
+    lines = []
+    for (task,), of_task in rows.group_by("task", maintain_order=True):
+        for metric in metrics_of(of_task):
+            pair = {row["reference"]: row for row in of_task.filter(metric=metric).to_dicts()}
+            digits = digits_of(metric)
+            cells = (difference(pair[reference], digits=digits) for reference in references)
+            lines.append([task, metric, *cells])
+    return markdown(["task", "metric", *(f"minus `{name}`" for name in references)], lines)
+
+
 def quality_table(rows):
     """Every method on one task, beside each reference on the same people."""
-    shown, references = metrics_of(rows), rows["reference"].unique(maintain_order=True)
+    shown, references = metrics_of(rows), rows["reference"].unique(maintain_order=True)[:2]
     found = {
         (row["method"], row["metric"], row["reference"]): row for row in rows.iter_rows(named=True)
     }

@@ -248,7 +248,7 @@ def sequence(bench):
             references = ["base"]
         else:
             runs |= single[name]
-            references = ["scratch", "finetune"]
+            references = ["scratch", "finetune", "peterrec", "probe"]
         for reference in references:
             rows += comparison(
                 runs, reference, at=(10,), task=name, order=" ".join(order), kind="quality"
