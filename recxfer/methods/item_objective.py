@@ -6,6 +6,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.console import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Objective
 from recxfer.models.backbone import Backbone
@@ -60,3 +61,16 @@ class ItemObjective(Objective[ItemObjectiveT, NextItemModel]):
     def output(self, model: NextItemModel) -> Output:
         """See `Objective.output`."""
         return model.output()
+
+    @property
+    def ranks_items(self) -> bool:
+        """See `Objective.ranks_items`."""
+        return True
+
+    def measure(self, model: NextItemModel, people: Rows, reporter: Reporter) -> dict[str, float]:
+        """See `Objective.measure`: ranking says all."""
+        return {}
+
+    def keep(self, model: NextItemModel) -> NextItemModel:
+        """See `Objective.keep`: everything."""
+        return model

@@ -25,7 +25,7 @@ from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.loop import Training, fit
 from recxfer.training.optim import OptimConfig
 from recxfer.training.state import FitState, load_state, refuse_other, save_state
-from recxfer.training.validation import Validation
+from recxfer.training.validation import Validates
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -44,7 +44,7 @@ class Session:
     """Called when a phase is done."""
 
     rows: Rows
-    validation: Validation
+    validation: Validates
     optim: OptimConfig
     rng: Rng
     device: torch.device
