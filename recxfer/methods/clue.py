@@ -21,8 +21,9 @@ from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.rng import Rng
 from recxfer.methods.collapse import judge, measure_people
-from recxfer.methods.contract import Objective
+from recxfer.methods.contract import Learner, Objective
 from recxfer.methods.next_item import next_item_loss
+from recxfer.methods.supervised import TaskLearner
 from recxfer.models.backbone import Backbone
 from recxfer.models.contrast import barlow_twins_loss, cosine_loss, nt_xent_loss
 from recxfer.models.dropout import Dropout
@@ -138,8 +139,7 @@ class Clue(Objective[ClueConfig, SiameseModel]):
         longest = backbone.config.max_length + 1
         self._views = Views(self.config, rows, backbone.num_items, longest)
         self._user_R = rows.user_R
-        item_loss = ItemLossConfig(loss=self.config.item_loss, negatives=self.config.negatives)
-        self._item_loss = ItemLoss.of_rows(item_loss, rows, backbone.num_items)
+        self._item_loss = ItemLoss.of_rows(self._item_config, rows, backbone.num_items)
 
     def loss(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
         """See `Objective.loss`: zero where there is nobody to compare a person with."""
@@ -170,9 +170,9 @@ class Clue(Objective[ClueConfig, SiameseModel]):
         return model.output()
 
     @property
-    def ranks_items(self) -> bool:
-        """See `Objective.ranks_items`: where next items were learned too."""
-        return self.config.next_item > 0
+    def item_learner(self) -> Learner | None:
+        """See `Objective.item_learner`: where next items were learned too."""
+        return TaskLearner(self._item_config) if self.config.next_item else None
 
     def measure(self, model: SiameseModel, people: Rows, reporter: Reporter) -> dict[str, float]:
         """See `Objective.measure`: who is recognised, and whether vectors have collapsed."""
@@ -196,6 +196,10 @@ class Clue(Objective[ClueConfig, SiameseModel]):
         if self.config.vector == "encoder":
             model.projection = None
         return model
+
+    @property
+    def _item_config(self) -> ItemLossConfig:
+        return ItemLossConfig(loss=self.config.item_loss, negatives=self.config.negatives)
 
     def _encode(self, backbone: Backbone, item_BL: Tensor, length_B: Tensor) -> Tensor:
         hidden_BLD = backbone(item_BL, length_B)

@@ -93,8 +93,14 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
 
     @property
     @abstractmethod
+    def item_learner(self) -> Learner | None:
+        """Who goes on, on a plain user model, with the source's items; None where nothing was
+        learned about them, so that no transfer can hold that task."""
+
+    @property
     def ranks_items(self) -> bool:
         """Whether there is an output layer, and ranking held-out events chooses the best epoch."""
+        return self.item_learner is not None
 
     @abstractmethod
     def measure(self, model: ModelT, people: Rows, reporter: Reporter) -> dict[str, float]:
@@ -184,7 +190,7 @@ class Base:
 
     held: Sequence[Held] = ()
     """The tasks it can do, in the order in which they were learned; the first is that of its
-    pretraining, where the base still can do that."""
+    pretraining, where the base can do that: not where nothing was learned about single items."""
 
     owners: Mapping[str, Tensor] | None = None
     """Which task owns each entry of the backbone's kernels, counted from 1 (0: none yet), by the

@@ -8,7 +8,7 @@ from torch import Tensor
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Objective
+from recxfer.methods.contract import Learner, Objective
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import NextItemModel
 from recxfer.models.item_loss import ItemLoss, ItemLossConfig
@@ -63,9 +63,9 @@ class ItemObjective(Objective[ItemObjectiveT, NextItemModel]):
         return model.output()
 
     @property
-    def ranks_items(self) -> bool:
-        """See `Objective.ranks_items`."""
-        return True
+    def item_learner(self) -> Learner:
+        """See `Objective.item_learner`."""
+        return self
 
     def measure(self, model: NextItemModel, people: Rows, reporter: Reporter) -> dict[str, float]:
         """See `Objective.measure`: ranking says all."""

@@ -14,7 +14,7 @@ from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
-from recxfer.foundation.errors import ConfigError, DataError, DivergedError
+from recxfer.foundation.errors import ConfigError, DataError, DivergedError, UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
@@ -166,14 +166,18 @@ def base(films, tmp_path_factory):
     return learn(films, run, "loss=nt-xent", "readout=mean", "temperature=0.5", epochs=40).path
 
 
+HOLDING = {"conure": [], "ewc": [], "replay": [], "finetune": ["keep_pretraining=true"]}
+"""Methods that go on holding the task of pretraining, and what makes them."""
+
+
 @pytest.mark.parametrize(
     ("method", "task"),
     [
-        *((method, "profile:taste") for method in METHODS.names),
+        *((m, "profile:taste") for m in METHODS.names if m not in HOLDING or m == "finetune"),
         *((method, "cross-domain") for method in ("probe", "peterrec", "finetune")),
     ],
 )
-def test_every_method_adapts_it(method, task, base, films, books, tmp_path):
+def test_every_method_for_one_task_adapts_it(method, task, base, films, books, tmp_path):
     dataset = films if task == "profile:taste" else books
     config = transfer.resolve(
         base,
@@ -194,8 +198,10 @@ def test_every_method_adapts_it(method, task, base, films, books, tmp_path):
     else:
         rank_R = rank(run.learner, run.model, rows, device=CPU).rank_R
         right = float((rank_R <= 15).double().mean())
-    # A model without taste is right about half of a dozen test people, and of their books.
-    assert method == "popular" or right >= 0.75
+    # A model without taste is right about half of a dozen test people, and of their books. What
+    # knows no base, `scratch`, learns as much here: this says that methods learn on this base, and
+    # not that it helps them.
+    assert method == "popular" or right >= 0.9
 
 
 @pytest.mark.parametrize("method", ["finetune", "probe", "peterrec", "scratch"])
@@ -205,6 +211,55 @@ def test_next_items_can_be_learned_on_it(method, base, films, tmp_path):
     )
     run = open_run(transfer.run(config, SilentReporter()).path, CPU)
     assert run.learner.output(run.model).weight_VD.shape[0] == run.target.num_items
+
+
+@pytest.mark.parametrize("task", ["profile:taste", "next-item"])
+@pytest.mark.parametrize("method", HOLDING)
+def test_a_task_that_was_not_learned_cannot_be_held(method, task, base, films, tmp_path):
+    config = transfer.resolve(
+        base,
+        films,
+        tmp_path / "run",
+        settings=Settings.read(None, HOLDING[method]),
+        method=method,
+        task=task,
+    )
+    with pytest.raises(UsageError, match="has learned nothing about single items") as raised:
+        transfer.run(config, SilentReporter())
+    assert raised.value.exit_code == 2
+    assert "next_item=1" in raised.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def joint(films, tmp_path_factory):
+    run = tmp_path_factory.mktemp("clue") / "joint"
+    return learn(films, run, "next_item=1", "views=crop", "dropout=0.0", epochs=30).path
+
+
+@pytest.mark.parametrize("method", HOLDING)
+def test_next_items_that_were_learned_beside_it_are_held(method, joint, films, tmp_path):
+    """Task 1 is ranked by the run as it was by the base, or, where weights move, not far off."""
+    config = transfer.resolve(
+        joint,
+        films,
+        tmp_path / "run",
+        settings=Settings.read(None, HOLDING[method]),
+        method=method,
+        task="profile:taste",
+        epochs=20,
+        batch_size=16,
+        lr=0.002,
+    )
+    path = transfer.run(config, SilentReporter()).path
+    hits = []
+    for run in (open_run(joint, CPU), open_run(path, CPU, number=1)):
+        rank_R = rank(run.learner, run.model, run.rows("test"), device=CPU).rank_R
+        hits.append(float((rank_R <= 3).double().mean()))
+    assert hits[0] > 0.9
+    assert hits[1] > (0.9 if method == "conure" else 0.6), "chance is under 0.3"
+    second = open_run(path, CPU, number=2)
+    assert class_scores(second.learner, second.model, second.rows("test"), CPU).shape[1] == 2
 
 
 @pytest.mark.parametrize(("share", "people"), [(0.01, 1), (0.05, 5), (0.2, 19)])
