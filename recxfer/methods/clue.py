@@ -4,6 +4,8 @@ Cheng et al., Learning Transferable User Representations with Sequential Behavio
 Pre-training (ICDM 2021). One encoder reads both views; behind it stand a projection of three layers
 with BatchNorm, a predictor on one side and a stopped gradient on the other, both ways around: the
 form of SimSiam (Chen and He 2021). The losses that people compare it with are a setting.
+
+Shape letters: B rows of a batch, A rows of all processes (those of the batch, where there is one).
 """
 
 from typing import ClassVar, Literal, final
@@ -29,6 +31,7 @@ from recxfer.models.contrast import barlow_twins_loss, cosine_loss, nt_xent_loss
 from recxfer.models.dropout import Dropout
 from recxfer.models.item_loss import ItemLoss, ItemLossConfig
 from recxfer.models.output import Output
+from recxfer.models.processes import gather
 from recxfer.models.reading import last_positions, mean_positions
 from recxfer.models.siamese import Predictor, Projection, SiameseModel, Target, encode_in_chunks
 
@@ -144,11 +147,12 @@ class Clue(Objective[ClueConfig, SiameseModel]):
     def loss(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
         """See `Objective.loss`: zero where there is nobody to compare a person with."""
         assert self._views is not None, "count() comes before loss()"
-        if batch.length_B.numel() < self.smallest_batch:
+        person_A = gather(self._user_R[batch.row_B.cpu()].to(batch.length_B.device))
+        if person_A.numel() < self.smallest_batch:
             return model.backbone.item_weight_VD[:1].sum() * 0
         generator = rng.generator("views")
         views = [self._views.draw(batch.item_BL, batch.length_B, generator) for _ in range(2)]
-        total = self._contrast(model, views, batch)
+        total = self._contrast(model, views, person_A)
         if self.config.next_item:
             total = total + self.config.next_item * self._next_item(model, batch, rng)
         return total
@@ -215,31 +219,36 @@ class Clue(Objective[ClueConfig, SiameseModel]):
             projected_BP: Tensor = model.projection(vector_BD.float())
             return projected_BP
 
-    def _contrast(self, model: SiameseModel, views: list[View], batch: Batch) -> Tensor:
-        """The loss of two views of every row; only the encoder goes by chunks."""
+    def _contrast(self, model: SiameseModel, views: list[View], person_A: Tensor) -> Tensor:
+        """The loss of two views of every row, of all processes if there are several.
+
+        Only the encoder goes by chunks, and by processes: statistics over the batch are those of
+        all rows.
+        """
         assert model.projection is not None
 
         def encode(item_BL: Tensor, length_B: Tensor) -> Tensor:
             return self._encode(model.backbone, item_BL, length_B)
 
-        one_BD, other_BD = (encode_in_chunks(encode, *view, self.config.chunk) for view in views)
-        with _full_precision(one_BD):
-            one_BP, other_BP = model.projection(one_BD.float()), model.projection(other_BD.float())
+        one_AD, other_AD = (
+            gather(encode_in_chunks(encode, *view, self.config.chunk).float()) for view in views
+        )
+        with _full_precision(one_AD):
+            one_AP, other_AP = model.projection(one_AD), model.projection(other_AD)
             if self.config.loss == "nt-xent":
-                person_B = self._user_R[batch.row_B.cpu()].to(one_BP.device)
-                return nt_xent_loss(one_BP, other_BP, person_B, self.config.temperature)
+                return nt_xent_loss(one_AP, other_AP, person_A, self.config.temperature)
             if self.config.loss == "barlow-twins":
-                return barlow_twins_loss(one_BP, other_BP, self.config.off_diagonal)
+                return barlow_twins_loss(one_AP, other_AP, self.config.off_diagonal)
         if model.target is not None:
             targets = self._slow(model, model.target, views)
         elif self.config.stop_gradient:
-            targets = [one_BP.detach(), other_BP.detach()]
+            targets = [one_AP.detach(), other_AP.detach()]
         else:
-            targets = [one_BP, other_BP]
-        with _full_precision(one_BD):
+            targets = [one_AP, other_AP]
+        with _full_precision(one_AD):
             if model.predictor is not None:
-                one_BP, other_BP = model.predictor(one_BP), model.predictor(other_BP)
-            return (cosine_loss(one_BP, targets[1]) + cosine_loss(other_BP, targets[0])) / 2
+                one_AP, other_AP = model.predictor(one_AP), model.predictor(other_AP)
+            return (cosine_loss(one_AP, targets[1]) + cosine_loss(other_AP, targets[0])) / 2
 
     @torch.no_grad()
     def _slow(self, model: SiameseModel, target: Target, views: list[View]) -> list[Tensor]:
@@ -252,7 +261,7 @@ class Clue(Objective[ClueConfig, SiameseModel]):
             chunks = zip(item_BL.split(size), length_B.split(size), strict=True)
             vector_BD = torch.cat([self._encode(target.backbone, *part).float() for part in chunks])
             with _full_precision(vector_BD):
-                projected.append(target.projection(vector_BD))
+                projected.append(target.projection(gather(vector_BD)))
         return projected
 
     def _next_item(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
