@@ -4,6 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from recxfer.data.batches import training_batches
 from recxfer.data.rows import Rows
 from recxfer.data.similarity import NEIGHBOURS, similar_items
 from recxfer.data.view_choice import ViewConfig, Views
@@ -55,6 +56,24 @@ def test_each_history_is_drawn_one_of_the_views():
     assert (cropped.long() + inserted.long() + masked.long() == 1).all()
     for part in (cropped, inserted, masked):
         assert 0.2 < part.double().mean() < 0.47
+
+
+@pytest.mark.parametrize("mean_length", [8, 30, 100])
+def test_the_length_of_two_crops_gives_nobody_away(mean_length):
+    """Both are as long as each other, and as those of most others in a training batch.
+
+    A guess among the rows of one's own length finds one row of those; by chance it is one of all.
+    """
+    generator = torch.Generator().manual_seed(0)
+    length_R = torch.empty(6000).exponential_(1 / mean_length, generator=generator)
+    length_R = length_R.long().clamp_(2, 51)
+    found, rows = 0.0, 0
+    for row_B in training_batches(length_R, 256, generator):
+        cropped_B = (length_R[row_B].double() * 0.6 + 1e-9).long().clamp(min=1)
+        _, own_B, count_L = cropped_B.unique(return_inverse=True, return_counts=True)
+        found += float((1 / count_L[own_B].double()).sum())
+        rows += row_B.numel()
+    assert found / rows < 0.02, "of 250, the length leaves 50 or more to choose from"
 
 
 def test_composed_views_are_all_applied():
