@@ -3,9 +3,10 @@
 Histories as long as MovieLens-1M's, cut to 50 events, on 20,000 items. One process per
 configuration and round, in turn, so that the ratios hold on a machine with other work to do. Memory
 is the process's peak above what it held before the first step.
-Usage: python clue_speed.py [THREADS]
+Usage: python clue_speed.py [THREADS] [--json]
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -99,26 +100,34 @@ def measure(case: str, threads: int) -> dict[str, float]:
 def median(case: str, threads: str, rounds: int) -> dict[str, float]:
     found = []
     for _ in range(rounds):
-        command = [sys.executable, __file__, threads, case]
+        command = [sys.executable, __file__, threads, "--case", case]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found.append(json.loads(done.stdout))
     return {key: statistics.median(one[key] for one in found) for key in found[0]}
 
 
 def main() -> None:
-    threads = sys.argv[1] if len(sys.argv) > 1 else str(torch.get_num_threads())
-    rates = {case: median(case, threads, ROUNDS) for case in RATES}
-    usual = rates["next-item"]["rate"]
-    for case, one in rates.items():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("threads", nargs="?", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", action="store_true", help="one object: figures by case")
+    parser.add_argument("--case", choices=CASES, help="one case, in this process")
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(measure(options.case, options.threads)))
+        return
+    threads = str(options.threads)
+    found = {case: median(case, threads, ROUNDS if case in RATES else 1) for case in CASES}
+    if options.json:
+        print(json.dumps(found))
+        return
+    usual = found["next-item"]["rate"]
+    for case, one in found.items():
+        if case in MEMORY:
+            print(f"{case}: {one['mb']:,.0f} MB, {one['rate']:,.0f} seqs/s")
+            continue
         share = f", views {one['share']:.1%} of a step" if case.startswith("clue") else ""
         print(f"{case}: {one['rate']:,.0f} seqs/s, {one['rate'] / usual:.2f}x next-item{share}")
-    for case in MEMORY:
-        one = median(case, threads, 1)
-        print(f"{case}: {one['mb']:,.0f} MB, {one['rate']:,.0f} seqs/s")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        print(json.dumps(measure(sys.argv[2], int(sys.argv[1]))))
-    else:
-        main()
+    main()
