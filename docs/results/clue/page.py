@@ -82,7 +82,7 @@ def claims_table(found):
     for text, part, method, reference in VIEW_CLAIMS:
         rows = found.filter(part=part, method=method, reference=reference, metric="AUC")
         lines += [
-            [text, *claimed(row), said(row, "better", "no: worse")] for row in rows.to_dicts()
+            [text, *claimed(row), said(row, "yes: better", "no: worse")] for row in rows.to_dicts()
         ]
     for row in found.filter(part="strengths", metric="AUC").to_dicts():
         if row["method"] not in (row["reference"], "nt-xent, crop of 90%"):
