@@ -58,12 +58,27 @@ def resolve_task(
     return Task(kind, target.num_items, same_vocabulary=same), None
 
 
-def check_base(name: str, needs: Needs, base: Base, path: Path) -> None:
-    """Refuse a base that holds tasks where a method cannot go on with them.
+def check_base(name: str, needs: Needs, base: Base, path: Path, *, holds: bool) -> None:
+    """Refuse a base that holds tasks where a method cannot go on with them, or the other way.
+
+    Args:
+        name: of the method.
+        needs: what it must be given.
+        base: the base.
+        path: where it lies.
+        holds: whether the run goes on holding the tasks of the base.
 
     Raises:
         CheckpointError: saying what the method begins with.
+        UsageError: there is no task to hold: nothing was learned about single items.
     """
+    if holds and not base.held:
+        raise UsageError(
+            f"{name} goes on holding the task that a base was pretrained for, and {path}, "
+            f"pretrained by {base.objective} alone, has learned nothing about single items",
+            hint=f"pretrain {base.objective} together with next items (--set next_item=1), or "
+            "choose a method that learns one task alone, such as peterrec",
+        )
     found = "shared" if base.owners is None else "owned"
     if not base.transferred or needs.earlier == found:
         return

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from recxfer.data.dataset import Dataset
-from recxfer.data.examples import next_item_cases, next_item_training
+from recxfer.data.examples import next_item_cases, next_item_training, people_apart
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
@@ -18,7 +19,7 @@ from recxfer.foundation.device import (
     keep_freed_memory,
     set_threads,
 )
-from recxfer.foundation.errors import DataError
+from recxfer.foundation.errors import ConfigError, DataError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Objective, Phase, facts
@@ -29,7 +30,7 @@ from recxfer.training import runs
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState
-from recxfer.training.validation import Validation
+from recxfer.training.validation import PeopleValidation, Validates, Validation
 
 
 class PretrainData(Config):
@@ -123,9 +124,10 @@ def resolve(
     """
     objective = settings.name("objective", objective, "next-item")
     backbone = settings.name("backbone", backbone, "sasrec")
+    objective_type = OBJECTIVES.resolve(objective)
     decoded = settings.decode(
         {
-            "objective": OBJECTIVES.resolve(objective).config_type,
+            "objective": objective_type.config_type,
             "backbone": BACKBONES.resolve(backbone).config_type,
             "optim": OptimConfig,
             "data": PretrainData,
@@ -136,6 +138,13 @@ def resolve(
             "backbone": Component(backbone, BACKBONES),
         },
     )
+    optim: OptimConfig = decoded["optim"]  # type: ignore[assignment]  # decoded as asked
+    if optim.batch_size < objective_type.smallest_batch:
+        raise ConfigError(
+            f"optim.batch_size is {optim.batch_size}, but {objective} compares the people of a "
+            f"batch: it needs {objective_type.smallest_batch} at least",
+            hint="raise --batch-size",
+        )
     return PretrainConfig(
         dataset=dataset,
         run=run,
@@ -143,7 +152,7 @@ def resolve(
         objective_config=decoded["objective"],
         backbone=backbone,
         backbone_config=decoded["backbone"],  # type: ignore[arg-type]  # the table's own type
-        optim=decoded["optim"],  # type: ignore[arg-type]  # decoded as asked
+        optim=optim,
         data=decoded["data"],  # type: ignore[arg-type]  # decoded as asked
         **common,
     )
@@ -176,17 +185,15 @@ def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     if finished is not None:
         return _result(
             config,
-            model,
+            objective.keep(model),
             epochs=finished.epochs,
             per_second=finished.record["sequences_per_second"],
             **finished.training,
         )
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
+    rows, validation = _apart(dataset, objective, rows, max_length, rng, device, reporter)
     objective.count(model, rows)
-    validation = Validation.of(
-        objective, _held_out(dataset, max_length), rng, device, ranks_items=True
-    )
     session = Session(
         run=config.run,
         model=model,
@@ -206,6 +213,7 @@ def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     state = session.train(resume=config.resume)
     best = best_record(state)
     per_second = histories_per_second(state, rows)
+    model = objective.keep(model)
     runs.write_run(
         config.run,
         parts=model.state_dict(),
@@ -281,6 +289,33 @@ def _build_backbone(
         causal=objective.causal,
     )
     return backbone
+
+
+def _apart(
+    dataset: Dataset,
+    objective: Objective[Any, Any],
+    rows: Rows,
+    max_length: int,
+    rng: Rng,
+    device: torch.device,
+    reporter: Reporter,
+) -> tuple[Rows, Validates]:
+    """What is trained on, and what is kept apart to choose the best epoch by."""
+    ranking = None
+    if objective.ranks_items:
+        held_out = _held_out(dataset, max_length)
+        ranking = Validation.of(objective, held_out, rng, device, ranks_items=True)
+        if not objective.holds_out_people:
+            return rows, ranking
+    rows, people = people_apart(dataset, rows, max_length)
+    for found, part in ((rows, "training"), (people, "validation")):
+        if len(found) < 2:
+            raise DataError(
+                f"{dataset.path} has {len(found)} {part} people with two training events or more: "
+                "they cannot be compared",
+                hint="prepare a larger dataset",
+            )
+    return rows, PeopleValidation.of(objective, people, ranking, rng, reporter)
 
 
 def _held_out(dataset: Dataset, max_length: int) -> Rows:

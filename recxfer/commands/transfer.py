@@ -195,10 +195,10 @@ def _adapt(
     """
     device, rng, method = choose_device(config.device), Rng(config.seed), _method(config)
     base, base_header, base_sha256 = open_base(base_path, rng)
-    check_base(config.method, method.needs, base, base_path)
+    holds = method.holds(base)
+    check_base(config.method, method.needs, base, base_path, holds=holds)
     target = Dataset(config.dataset)
     task, source = resolve_task(config.task, base_path, base_header, target, config.source)
-    holds = method.holds(base)
     if not of_base:
         check_needs(config.method, method.needs, base, task)
         if holds:
@@ -297,6 +297,7 @@ def _refuse_early(
 ) -> None:
     """Refuse what cannot be learned before the base's own task is, which takes its time."""
     base, _, _ = open_base(config.base, Rng(config.seed))
+    check_base(config.method, method.needs, base, config.base, holds=method.holds(base))
     check_needs(config.method, method.needs, base, task)
     max_length = longest_history(config.data.max_length, base.backbone)
     rows = runs.task_rows(task, source, target, "train", max_length)

@@ -101,6 +101,27 @@ def profile_rows(dataset: Dataset, column: str, part: Part, max_length: int) -> 
     )
 
 
+def people_apart(dataset: Dataset, rows: Rows, max_length: int) -> tuple[Rows, Rows]:
+    """Training rows without the people of the valid part, and the histories of those people.
+
+    Histories are those of profile tasks. People with one event are left out of the second part:
+    their histories cannot be halved.
+
+    Args:
+        dataset: the domain.
+        rows: training rows on it.
+        max_length: longest history.
+    """
+    apart_U = dataset.user_split_U == SPLITS.index("valid")
+    user_R = apart_U.nonzero().squeeze(1)
+    start_R, length_R = _known_histories(dataset, user_R, max_length)
+    held_out = Rows(rows.item_E, start_R, length_R, user_R)
+    return (
+        rows.take((~apart_U[rows.user_R]).nonzero().squeeze(1)),
+        held_out.take((length_R >= 2).nonzero().squeeze(1)),
+    )
+
+
 def cross_domain_rows(source: Dataset, target: Dataset, part: Part, max_length: int) -> Rows:
     """Each target event of the part with its user's source history before it.
 

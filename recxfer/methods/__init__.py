@@ -15,6 +15,11 @@ OBJECTIVES = Table(
             "hide events and predict them from both sides",
             "recxfer.methods.cloze:Cloze",
         ),
+        Entry(
+            "clue",
+            "bring two views of one person's whole history together (Cheng et al. 2021)",
+            "recxfer.methods.clue:Clue",
+        ),
     ],
 )
 """What `pretrain --objective` knows."""

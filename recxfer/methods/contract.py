@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
+from recxfer.foundation.console import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
@@ -54,6 +55,12 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
     causal: ClassVar[bool]
     """Whether the backbone may look only to the left."""
 
+    smallest_batch: ClassVar[int] = 1
+    """Rows that a step must have, to learn anything from."""
+
+    holds_out_people: ClassVar[bool] = False
+    """Whether people of the valid part are kept out of training, for `measure`."""
+
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
@@ -78,7 +85,36 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
 
     @abstractmethod
     def output(self, model: ModelT) -> Output:
-        """The layer over the source's items."""
+        """The layer over the source's items.
+
+        Raises:
+            UsageError: nothing has been learned about single items.
+        """
+
+    @property
+    @abstractmethod
+    def item_learner(self) -> Learner | None:
+        """Who goes on, on a plain user model, with the source's items; None where nothing was
+        learned about them, so that no transfer can hold that task."""
+
+    @property
+    def ranks_items(self) -> bool:
+        """Whether there is an output layer, and ranking held-out events chooses the best epoch."""
+        return self.item_learner is not None
+
+    @abstractmethod
+    def measure(self, model: ModelT, people: Rows, reporter: Reporter) -> dict[str, float]:
+        """What validation looks at beside ranking, on the histories of people held out.
+
+        Where items are not ranked, the figure `recognition` chooses the best epoch.
+
+        Raises:
+            DivergedError: there is nothing left to learn from.
+        """
+
+    @abstractmethod
+    def keep(self, model: ModelT) -> ModelT:
+        """The model without what only training needs: what a checkpoint holds. In place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +190,7 @@ class Base:
 
     held: Sequence[Held] = ()
     """The tasks it can do, in the order in which they were learned; the first is that of its
-    pretraining, where the base still can do that."""
+    pretraining, where the base can do that: not where nothing was learned about single items."""
 
     owners: Mapping[str, Tensor] | None = None
     """Which task owns each entry of the backbone's kernels, counted from 1 (0: none yet), by the

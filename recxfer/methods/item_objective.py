@@ -6,8 +6,9 @@ from typing import TypeVar
 from torch import Tensor
 
 from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.console import Reporter
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Objective
+from recxfer.methods.contract import Learner, Objective
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import NextItemModel
 from recxfer.models.item_loss import ItemLoss, ItemLossConfig
@@ -60,3 +61,16 @@ class ItemObjective(Objective[ItemObjectiveT, NextItemModel]):
     def output(self, model: NextItemModel) -> Output:
         """See `Objective.output`."""
         return model.output()
+
+    @property
+    def item_learner(self) -> Learner:
+        """See `Objective.item_learner`."""
+        return self
+
+    def measure(self, model: NextItemModel, people: Rows, reporter: Reporter) -> dict[str, float]:
+        """See `Objective.measure`: ranking says all."""
+        return {}
+
+    def keep(self, model: NextItemModel) -> NextItemModel:
+        """See `Objective.keep`: everything."""
+        return model

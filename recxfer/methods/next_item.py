@@ -16,6 +16,7 @@ from recxfer.models.backbone import real_positions
 from recxfer.models.heads import NextItemModel
 from recxfer.models.item_loss import ItemLoss
 from recxfer.models.reading import last_positions
+from recxfer.models.siamese import SiameseModel
 from recxfer.models.user_model import UserModel
 
 
@@ -41,7 +42,7 @@ class NextItem(ItemObjective[NextItemConfig]):
 
 
 def next_item_loss(
-    model: NextItemModel | UserModel, item_loss: ItemLoss, batch: Batch, rng: Rng
+    model: NextItemModel | SiameseModel | UserModel, item_loss: ItemLoss, batch: Batch, rng: Rng
 ) -> Tensor:
     """The loss of every position that has a next event.
 

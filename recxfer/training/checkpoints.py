@@ -15,6 +15,7 @@ from recxfer.methods.contract import Method, Objective
 from recxfer.models import BACKBONES
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import NextItemModel
+from recxfer.models.siamese import SiameseModel
 from recxfer.training.runs import NEWEST_FORMAT
 
 
@@ -61,10 +62,11 @@ def build_method(facts: Mapping[str, Any]) -> Method[Any, Any]:
     return built
 
 
-def assemble_pretrained(header: Mapping[str, Any]) -> NextItemModel:
+def assemble_pretrained(header: Mapping[str, Any]) -> NextItemModel | SiameseModel:
     """The model of a pretrained run, without its weights."""
-    model: NextItemModel = build_objective(header["objective"]).assemble(
-        build_backbone(header["backbone"]), Rng(header["seed"])
+    objective = build_objective(header["objective"])
+    model: NextItemModel | SiameseModel = objective.keep(
+        objective.assemble(build_backbone(header["backbone"]), Rng(header["seed"]))
     )
     return model
 

@@ -168,7 +168,9 @@ def build_task(
         {n: p for n, p in own.items() if not n.startswith(BACKBONE)}, strict=False
     )
     if facts["method"] is None:
-        return model, build_objective(header["objective"])
+        learner = build_objective(header["objective"]).item_learner
+        assert learner is not None, "a run holds the task of pretraining only where there is one"
+        return model, learner
     return model, TaskLearner(build_method(facts["method"]).config)
 
 

@@ -194,10 +194,12 @@ def _validate(model: nn.Module, phase: Phase, training: Training, state: FitStat
     if state.best_value is None or value > state.best_value:
         state.best_value, state.best_epoch = value, state.epoch
         moving = {id(parameter) for parameter in phase.trainable}
+        # Buffers move too: running statistics belong to the weights they were gathered under.
+        frozen = {id(parameter) for parameter in model.parameters()} - moving
         state.best = {
             name: tensor.detach().clone()
             for name, tensor in model.state_dict(keep_vars=True).items()
-            if id(tensor) in moving
+            if id(tensor) not in frozen
         }
 
 

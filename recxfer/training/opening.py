@@ -98,9 +98,10 @@ def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
     shared = {name: part for name, part in before.items() if name.startswith(holding.BACKBONE)}
     load_exactly(nn.ModuleDict({"backbone": backbone}), shared, checkpoint)
     held = _held(path, header, before, backbone)
+    pretrained = held and holding.tasks_of(header)[0]["method"] is None
     base = Base(
         backbone,
-        held[0].model.head if holding.tasks_of(header)[0]["method"] is None else None,
+        held[0].model.head if pretrained else None,
         header["objective"]["name"],
         transferred=header["kind"] != "backbone",
         held=held,
@@ -199,6 +200,8 @@ def _held(
     where = recorded_tasks(record)
     held = []
     for number, facts in enumerate(holding.tasks_of(header, _readout(header)), 1):
+        if facts["method"] is None and not build_objective(header["objective"]).ranks_items:
+            continue
         own = holding.own_state(before, number)
         model, learner = holding.build_task(header, facts, backbone, own)
         rows = partial(_training_rows, path, facts, where[number - 1])
@@ -222,11 +225,8 @@ def _training_rows(path: Path, facts: Mapping[str, Any], where: Mapping[str, str
 
 def _merged_base(header: Mapping[str, Any]) -> Base:
     """The shape of a base whose weights are all in the run's own checkpoint."""
-    rng = Rng(header["seed"])
-    rng.seed_all("unused")
-    pretrained = build_objective(header["objective"]).assemble(
-        build_backbone(header["backbone"]), rng
-    )
+    Rng(header["seed"]).seed_all("unused")
+    pretrained = assemble_pretrained(header)
     return Base(pretrained.backbone, pretrained.head, header["objective"]["name"])
 
 

@@ -21,11 +21,12 @@ from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import Learner, Phase
+from recxfer.models.processes import refuse_several
 from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.loop import Training, fit
 from recxfer.training.optim import OptimConfig
 from recxfer.training.state import FitState, load_state, refuse_other, save_state
-from recxfer.training.validation import Validation
+from recxfer.training.validation import Validates
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -44,7 +45,7 @@ class Session:
     """Called when a phase is done."""
 
     rows: Rows
-    validation: Validation
+    validation: Validates
     optim: OptimConfig
     rng: Rng
     device: torch.device
@@ -116,7 +117,7 @@ def partial_directory(run: Path) -> Path:
 
 
 def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[Path]) -> None:
-    """Refuse an output that is taken, or an unfinished run that nobody said what to do with.
+    """Refuse an output that is taken, an unfinished run, or a run that several would write.
 
     A finished run is not taken where `resume` is given: it may be the very one that is asked for.
 
@@ -125,7 +126,11 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
         overwrite: whether a run that is there may be replaced.
         resume: whether an unfinished run goes on.
         inputs: what the command reads, and must not lose.
+
+    Raises:
+        UsageError: saying what is there, or that torchrun started several processes.
     """
+    refuse_several()
     if overwrite or not (resume and (run / RUN_JSON).exists()):
         refuse_existing(run, overwrite=overwrite, marker=RUN_JSON, inputs=inputs)
     partial = partial_directory(run)

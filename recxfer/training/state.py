@@ -34,7 +34,7 @@ class FitState:
     """One record per epoch of every phase."""
 
     best: dict[str, Tensor] = field(default_factory=dict)
-    """Trainable tensors of the best epoch of the current phase."""
+    """Trainable tensors and buffers of the best epoch of the current phase."""
 
     sequences: int = 0
     """Rows trained on by this process, for the rate."""

@@ -1,6 +1,7 @@
 """Validation during training: one metric, computed alike for every objective and method."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +9,33 @@ from torch.nn import functional as F
 
 from recxfer.data.batches import evaluation_batches
 from recxfer.data.rows import Rows
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Learner
+from recxfer.methods.contract import Learner, Objective
 from recxfer.training.ranking import rank
+
+RECOGNITION = "recognition"
+"""Mean reciprocal rank of finding a person again: what chooses where no items are ranked."""
 
 MAX_ROWS = 10_000
 """Validation rows, at most; larger parts are sampled once per run."""
+
+
+MAX_PEOPLE = 4_096
+"""People held out that an objective looks at, at most."""
+
+
+class Validates(Protocol):
+    """What training asks how good the model is."""
+
+    @property
+    def metric(self) -> str:
+        """The figure that chooses the best epoch, higher is better."""
+        ...
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Measure the model as it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +86,41 @@ class Validation:
             "accuracy": float(right_R.double().mean()),
             "log_likelihood": -float(F.cross_entropy(score_RC, self.rows.target_R)),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleValidation:
+    """What an objective measures on people held out, and the ranking of items where it does that.
+
+    The ranking then chooses the best epoch, as it does for every objective that ranks.
+    """
+
+    objective: Objective[Any, Any]
+    people: Rows
+    ranking: Validation | None
+    metric: str
+    reporter: Reporter
+
+    @classmethod
+    def of(
+        cls,
+        objective: Objective[Any, Any],
+        people: Rows,
+        ranking: Validation | None,
+        rng: Rng,
+        reporter: Reporter,
+    ) -> "PeopleValidation":
+        """Take at most MAX_PEOPLE of the people."""
+        if len(people) > MAX_PEOPLE:
+            drawn = torch.randperm(len(people), generator=rng.generator("people"))[:MAX_PEOPLE]
+            people = people.take(drawn.sort().values)
+        metric = ranking.metric if ranking is not None else RECOGNITION
+        return cls(objective, people, ranking, metric, reporter)
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Measure the model as it is."""
+        ranked = self.ranking(model) if self.ranking is not None else {}
+        return {**ranked, **self.objective.measure(model, self.people, self.reporter)}
 
 
 def class_scores(learner: Learner, model: nn.Module, rows: Rows, device: torch.device) -> Tensor:

@@ -1,0 +1,509 @@
+"""Everything on this page: contrastive pretraining beside item-level pretraining, for people.
+
+Usage: python docs/results/clue/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
+
+FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
+are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
+one thread; `--jobs` of them run side by side. Results go into `results.parquet` beside this script
+(with --quick, into WORK_DIRECTORY); once every part is there, so do the tables of `index.md` and
+`people.svg`. The part `cost` measures speed: nothing else should run beside it. Drawing needs
+matplotlib: `pip install recxfer[plot]`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from recxfer.data.dataset import Dataset
+from recxfer.foundation.names import HISTORY
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from experiments import (  # noqa: E402  # one folder up, for the pages to share
+    cases_of_run,
+    comparison,
+    fill,
+    logistic_regression,
+    recxfer,
+)
+from page import draw, tables  # noqa: E402
+
+from recxfer.training.cases import Protocol  # noqa: E402
+
+SEEDS = (0, 1, 2)
+VIEWS = ("dropout", "crop", "mask", "reorder", "substitute", "insert")
+ENCODER = ["--set", "width=64", "--set", "max_length=50"]
+PRETRAINING = {
+    "ml1m": ["--epochs", 15, "--batch-size", 256, "--lr", 1e-3, "--set", "data.windows=last"],
+    "food": ["--epochs", 10, "--batch-size", 256, "--lr", 1e-3],
+}
+"""The same for every objective: batches of 256 people, so that losses that compare them can."""
+
+
+def clue(*settings):
+    """Words of a contrastive run whose user vector is what transfers to profiles read."""
+    words = [word for setting in ("readout=mean", *settings) for word in ("--set", setting)]
+    return ["--objective", "clue", *words]
+
+
+ITEM_LEVEL = {"next-item": [], "cloze": ["--objective", "cloze"]}
+RANDOM = {"random": ["--epochs", 1, "--lr", 1e-12]}
+"""An encoder as it was drawn: nothing moves by more than 1e-10."""
+
+CLUE = {
+    f"{loss}, {view}": clue(f"loss={loss}", f"views={view}")
+    for loss, views in (
+        ("simsiam", VIEWS),
+        ("nt-xent", VIEWS),
+        ("byol", VIEWS[:2]),
+        ("barlow-twins", VIEWS[:2]),
+    )
+    for view in views
+}
+JOINT = {"nt-xent, crop, next items too": clue("loss=nt-xent", "views=crop", "next_item=1")}
+STRENGTHS = {
+    **{
+        f"nt-xent, crop of {keep:.0%}": clue("loss=nt-xent", "views=crop", f"crop_keep={keep}")
+        for keep in (0.3, 0.1)
+    },
+    "nt-xent, reorder of 100%": clue("loss=nt-xent", "views=reorder", "reorder_share=1"),
+    "nt-xent, all at once": clue("loss=nt-xent", f"views={','.join(VIEWS[1:])}", "mix=compose"),
+}
+MILD = {
+    "nt-xent, crop of 30%": "nt-xent, crop",
+    "nt-xent, crop of 10%": "nt-xent, crop",
+    "nt-xent, reorder of 100%": "nt-xent, reorder",
+    "nt-xent, all at once": "nt-xent, crop",
+}
+"""What each strength is compared with: the same view at its default."""
+
+LESS = {
+    f"simsiam, crop, no {name}": clue("views=crop", f"{part}=false", "allow_collapse=true")
+    for name, part in (("stop-gradient", "stop_gradient"), ("predictor", "predictor"))
+}
+BASES = RANDOM | ITEM_LEVEL | CLUE | JOINT | STRENGTHS | LESS
+
+MAIN = (
+    "random",
+    "next-item",
+    "cloze",
+    "simsiam, dropout",
+    "simsiam, crop",
+    "nt-xent, dropout",
+    "nt-xent, crop",
+    "nt-xent, crop, next items too",
+)
+"""Bases of every protocol and label."""
+
+SEVERAL = {*MAIN} - {"cloze", *JOINT}
+"""Of them, those with three seeds, of pretraining and of what follows: something is claimed."""
+
+FEW = ("random", "next-item", "simsiam, dropout", "nt-xent, crop", *JOINT)
+"""Of them, those that learn from few labels."""
+
+SHOPS = ("random", "next-item", "cloze", "simsiam, dropout", "nt-xent, crop", *JOINT)
+"""Of them, those that are pretrained on food; `simsiam, dropout` with one seed there."""
+
+NOTHING = "no pretraining"
+"""A frozen random encoder under a probe, a network from scratch under fine-tuning."""
+
+PROFILE_BUDGET = {
+    "probe": ["--method", "probe", "--epochs", 60, "--lr", 0.01],
+    "finetune": ["--method", "finetune", "--epochs", 12],
+}
+SCRATCH = ["--method", "scratch"]
+"""Fine-tuning of a random encoder, with the same budget."""
+
+SHARES = (0.01, 0.05, 0.2)
+FEW_BUDGET = ["--epochs", 40, "--batch-size", 16]
+"""Few people make few steps: small batches, more epochs, of which validation chooses one."""
+
+ITEM_BUDGET = [
+    "--epochs", 8, "--batch-size", 128, "--lr", 3e-4,
+    "--set", "data.train_share=0.2", "--set", "readout=mean",
+]  # fmt: skip
+"""A fifth of the people, with the learning rate of the page of PeterRec."""
+
+
+class Bench:
+    """The work directory: what is made in it, and who makes it."""
+
+    def __init__(self, work, jobs, *, quick):
+        self.work, self.quick = work, quick
+        self.few = ["--epochs", 1] if quick else []
+        self.pool = ThreadPoolExecutor(jobs)
+        self.asked, self.regressions = {}, {}
+
+    def seeds(self, base):
+        """Of a base, and of the runs that begin with it."""
+        return SEEDS if base in SEVERAL and not self.quick else SEEDS[:1]
+
+    def base(self, data, name, seed):
+        """Ask for a base; returns where it will be."""
+        path = self.work / f"clue-{data}" / f"{plain(name)}-{seed}"
+        self._ask(
+            path, "pretrain", self.work / data, path, *ENCODER, *PRETRAINING[data],
+            *self.few, *BASES[name], "--seed", seed, "--threads", 1,
+        )  # fmt: skip
+        return path
+
+    def transfer(self, group, source, base, data, task, words, seed):
+        """Ask for a run from a base; returns where it will be."""
+        begin = self.base(source, base, seed)
+        path = self.work / f"clue-{group}" / f"{plain(base)}-{seed}"
+        self._ask(
+            path, "transfer", begin, self.work / data, path, "--task", task,
+            *words, *self.few, "--seed", seed, "--threads", 1, after=begin,
+        )  # fmt: skip
+        return path
+
+    def of_bases(self, group, bases, task, protocol, more=(), *, once=False):
+        """Runs on a profile of ML-1M: each base's directories, one per seed.
+
+        Args:
+            group: names the folder.
+            bases: by name.
+            task: the label.
+            protocol: `probe` or `finetune`.
+            more: words behind those of the protocol.
+            once: one seed of each.
+        """
+        runs = {}
+        for base in bases:
+            if base == "random" and protocol == "finetune":
+                words, name = [*PROFILE_BUDGET["finetune"], *SCRATCH], NOTHING
+            else:
+                words, name = PROFILE_BUDGET[protocol], NOTHING if base == "random" else base
+            runs[name] = [
+                self.transfer(
+                    f"{group}-{task}-{protocol}", "ml1m", base, "ml1m", f"profile:{task}",
+                    [*words, *more], seed,
+                )
+                for seed in (SEEDS[:1] if once else self.seeds(base))
+            ]  # fmt: skip
+        return runs
+
+    def regression(self, task):
+        """Logistic regression on the set of items, once per label."""
+        if task not in self.regressions:
+            self.regressions[task] = logistic_regression(Dataset(self.work / "ml1m"), task)
+        return {"logistic regression": self.regressions[task]}
+
+    def wait(self):
+        """Until everything asked for is done."""
+        for future in self.asked.values():
+            future.result()
+
+    def _ask(self, path, *words, after=None):
+        """Ask for a run once. What it begins with was asked for before, and so is under way."""
+        if path in self.asked:
+            return
+        path.parent.mkdir(exist_ok=True)
+        before = self.asked.get(after)
+
+        def work():
+            if before is not None:
+                before.result()
+            recxfer(*words)
+
+        self.asked[path] = self.pool.submit(work)
+
+
+def plain(name):
+    """A name as that of a directory."""
+    return name.replace(", ", "-").replace(" ", "-").replace("%", "")
+
+
+def prepare(work, amazon):
+    """ML-1M, food, and kitchen with cold people."""
+    recxfer("prepare", "movielens-1m", work / "ml1m")
+    recxfer("prepare", amazon / "food.csv.gz", work / "food")
+    recxfer(
+        "prepare", amazon / "kitchen.csv.gz", work / "kitchen-cold",
+        "--link", work / "food", "--split", "users",
+    )  # fmt: skip
+
+
+def bases(bench):
+    """Every view under every loss, by a probe of gender; what became of the vectors."""
+    names = [*MAIN, *(name for name in CLUE if name not in MAIN)]
+    runs = bench.of_bases("full", names, "gender", "probe")
+    bench.wait()
+    others = bench.regression("gender")
+    found = []
+    for reference in (NOTHING, "next-item"):
+        found += comparison(runs, reference, others=others, task="gender", protocol="probe")
+    for loss in ("simsiam", "nt-xent"):
+        pair = {name: runs[name] for name in (f"{loss}, crop", f"{loss}, dropout")}
+        found += comparison(pair, f"{loss}, crop", task="gender", protocol="probe")
+    return found + [row for name in names for row in spread(bench, name, bench.seeds(name))]
+
+
+def spread(bench, name, seeds):
+    """What validation saw of the vectors of a base, at the epoch that was kept and at the last."""
+    found = []
+    for seed in seeds:
+        path = bench.base("ml1m", name, seed)
+        record = json.loads(path.with_name(path.name + ".json").read_text())
+        history = pl.read_parquet(path / HISTORY)
+        kept = history.filter(epoch=record["best_epoch"]).row(0, named=True)
+        last = history.row(-1, named=True)
+        found.append(
+            {
+                "kind": "spread", "method": name, "seed": seed,
+                **{
+                    figure: kept.get(figure)
+                    for figure in ("recognition", "std", "effective_rank")
+                },
+                **{
+                    figure: last.get(figure) for figure in ("projected_std", "projected_rank")
+                },
+                "best_epoch": record["best_epoch"], "of_epochs": record["epochs"],
+                "seconds": record["seconds"], "rate": record["sequences_per_second"],
+            }
+        )  # fmt: skip
+    return found
+
+
+def strengths(bench):
+    """Views stronger and weaker than their defaults, by a probe of gender."""
+    names = [*STRENGTHS, *dict.fromkeys(MILD.values())]
+    runs = bench.of_bases("full", names, "gender", "probe", once=True)
+    bench.wait()
+    found = []
+    for name, reference in MILD.items():
+        pair = {reference: runs[reference], name: runs[name]}
+        found += comparison(pair, reference, task="gender", protocol="probe")
+    return found
+
+
+def collapse(bench):
+    """SimSiam without one of its parts."""
+    names = ["simsiam, crop", *LESS]
+    runs = bench.of_bases("full", names, "gender", "probe", once=True)
+    bench.wait()
+    found = comparison(runs, "simsiam, crop", task="gender", protocol="probe")
+    return found + [row for name in names for row in spread(bench, name, SEEDS[:1])]
+
+
+def protocols(bench, tasks, *, once):
+    """A frozen encoder and a fine-tuned one, beside no pretraining and item-level pretraining."""
+    runs = {
+        (task, protocol): bench.of_bases("full", MAIN, task, protocol, once=once)
+        for task in tasks
+        for protocol in PROFILE_BUDGET
+    }
+    bench.wait()
+    found = []
+    for (task, protocol), of_bases in runs.items():
+        others = bench.regression(task)
+        for reference in (NOTHING, "next-item"):
+            found += comparison(of_bases, reference, others=others, task=task, protocol=protocol)
+    return found
+
+
+def few_labels(bench):
+    """Gender, with the labels of few people."""
+    names = ("random", "nt-xent, crop") if bench.quick else FEW
+    runs = {
+        (share, protocol): bench.of_bases(
+            f"few-{share}", names, "gender", protocol,
+            [*FEW_BUDGET, "--set", f"data.train_share={share}"],
+        )
+        for share in (SHARES[:1] if bench.quick else SHARES)
+        for protocol in PROFILE_BUDGET
+    }  # fmt: skip
+    bench.wait()
+    return [
+        row
+        for (share, protocol), of_bases in runs.items()
+        for row in comparison(of_bases, NOTHING, task="gender", protocol=protocol, share=share)
+    ]
+
+
+def domains(bench):
+    """Food to kitchen: cold people, every target item ranked."""
+    runs = {"probe": {}, "finetune": {}}
+    for protocol, of_bases in runs.items():
+        for base in SHOPS:
+            words = ["--method", protocol, *ITEM_BUDGET]
+            if base == "random" and protocol == "finetune":
+                words = [*SCRATCH, *ITEM_BUDGET, "--lr", 1e-3]
+            of_bases[NOTHING if base == "random" else base] = [
+                bench.transfer(
+                    f"kitchen-{protocol}", "food", base, "kitchen-cold", "cross-domain", words, seed
+                )
+                for seed in (SEEDS[:1] if base == "simsiam, dropout" else bench.seeds(base))
+            ]
+    plain_ones = {
+        name: [
+            bench.transfer(
+                f"kitchen-{name}", "food", "next-item", "kitchen-cold", "cross-domain",
+                ["--method", name, "--set", "data.train_share=0.2"], 0,
+            )
+        ]
+        for name in ("popular", "user-knn")
+    }  # fmt: skip
+    bench.wait()
+    return [
+        row
+        for protocol, of_bases in runs.items()
+        for reference in (NOTHING, "next-item")
+        for row in comparison(
+            of_bases | plain_ones, reference, task="food to kitchen", protocol=protocol
+        )
+    ]
+
+
+def picture(bench):
+    """Test people on the two main axes of the vectors that a probe of gender reads."""
+    found = []
+    for base in ("random", "next-item", "simsiam, dropout", "nt-xent, crop"):
+        ((run,),) = bench.of_bases("full", [base], "gender", "probe", once=True).values()
+        bench.wait()
+        opened, _, rows = cases_of_run(run, Protocol())
+        with torch.inference_mode():
+            batch = rows.batch(torch.arange(len(rows)))
+            vector_ND = opened.learner.represent(opened.model, batch).double()
+        vector_ND = vector_ND - vector_ND.mean(0)
+        _, size_D, axis_DD = torch.linalg.svd(vector_ND, full_matrices=False)
+        # The sign of an axis is chance: its largest entry points upwards.
+        largest_2 = axis_DD[:2].abs().argmax(1, keepdim=True)
+        place_N2 = vector_ND @ (axis_DD[:2] * axis_DD[:2].gather(1, largest_2).sign()).T
+        share = float(size_D[:2].square().sum() / size_D.square().sum())
+        found += [
+            {"method": base, "x": x, "y": y, "label": opened.task.classes[label], "share": share}
+            for (x, y), label in zip(place_N2.tolist(), rows.target_R.tolist(), strict=True)
+        ]
+    return found
+
+
+def cost(bench):
+    """What a step costs beside next-item pretraining: the benchmark, on one thread."""
+    script = HERE.parents[2] / "tests" / "benchmarks" / "clue_speed.py"
+    command = [sys.executable, str(script), "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [{"method": name, **figures} for name, figures in json.loads(done.stdout).items()]
+
+
+def bad_input(bench):
+    """What a command says of input that cannot be meant, and what it does with what is odd."""
+    work = bench.work / "clue-bad-input"
+    work.mkdir(exist_ok=True)
+    logs = {
+        "alike": [(f"u{user}", f"i{item}", item) for user in range(40) for item in range(5)],
+        # Some people have three events, and so one for training: they are left out.
+        "short": [
+            (f"u{user}", f"i{(7 * user + item) % 23}", item)
+            for user in range(60)
+            for item in range(3 + user % 3)
+        ],
+        "one": [(f"u{user}", f"i{user % 23}", 1) for user in range(40)],
+    }
+    for name, events in logs.items():
+        log = work / f"{name}.csv"
+        log.write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in events))
+        told("prepare", log, work / name)
+    told("prepare", "synthetic", work / "toy")
+    small = ["--objective", "clue", "--epochs", 2, "--set", "width=16"]
+    told("pretrain", work / "toy", work / "base", *small)
+
+    def pretrain(data, *words):
+        return "pretrain", work / data, work / "run", *small, *words
+
+    def settings(*given):
+        return [word for setting in given for word in ("--set", setting)]
+
+    cases = {
+        "a batch of one": pretrain("toy", "--batch-size", 1),
+        "people with one event": pretrain("one"),
+        "people with one to three training events": pretrain("short", *settings("views=crop")),
+        "all histories the same": pretrain("alike", *settings("views=crop")),
+        "a temperature of 0": pretrain("toy", *settings("loss=nt-xent", "temperature=0")),
+        "a crop that keeps nothing": pretrain("toy", *settings("views=crop", "crop_keep=0")),
+        "a mask over everything": pretrain("toy", *settings("views=mask", "mask_share=1")),
+        "two views that are the same": pretrain("toy", *settings("dropout=0.0")),
+        "a predictor where there is none": pretrain(
+            "toy", *settings("loss=nt-xent", "predictor=false")
+        ),
+        "no stop-gradient, large steps": pretrain(
+            "toy", "--epochs", 30, "--lr", 0.02, "--batch-size", 16,
+            *settings("views=crop", "dropout=0.0", "stop_gradient=false", "predictor=false"),
+        ),
+        "ranking items with a run of clue alone": ("evaluate", work / "base"),
+        "holding a task that was not learned": (
+            "transfer", work / "base", work / "toy", work / "run",
+            "--method", "conure", "--task", "profile:age",
+        ),
+    }  # fmt: skip
+    found = [{"what": what, **told(*words)} for what, words in cases.items()]
+    several = told(*cases["a batch of one"][:-2], WORLD_SIZE="2")
+    return [*found, {"what": "torchrun with two processes", **several}]
+
+
+def told(*words, **environment):
+    """The exit code of a command and its message, or nothing where it has done what was asked."""
+    command = [sys.executable, "-m", "recxfer", *map(str, words), "--json", "--overwrite"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    error = json.loads(done.stderr.splitlines()[-1])["error"] if done.returncode else ""
+    for path in (word for word in words if isinstance(word, Path)):
+        error = error.replace(str(path), path.name)
+    return {"code": done.returncode, "error": error}
+
+
+PARTS = {
+    "bases": bases,
+    "strengths": strengths,
+    "collapse": collapse,
+    "gender": lambda bench: protocols(bench, ["gender"], once=False),
+    "few labels": few_labels,
+    "food to kitchen": domains,
+    "more profiles": lambda bench: protocols(bench, ["age", "occupation"], once=True),
+    "picture": picture,
+    "bad input": bad_input,
+    "cost": cost,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("amazon", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="others stay as they are")
+    parser.add_argument("--quick", action="store_true", help="two parts, one seed, one epoch")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    prepare(options.work, options.amazon)
+    bench = Bench(options.work, options.jobs, quick=options.quick)
+    out = options.work if options.quick else HERE
+    results = out / "results.parquet"
+    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
+    for part in options.parts or (["few labels", "bad input"] if options.quick else list(PARTS)):
+        started = time.perf_counter()
+        rows = pl.DataFrame(PARTS[part](bench), infer_schema_length=None)
+        kept = found.filter(pl.col("part") != part)
+        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
+        found.write_parquet(results)
+        print(f"{part} done, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    made = tables(found)
+    for name, table in made.items():
+        print(f"\n{name}\n\n{table}")
+    if set(found["part"]) == set(PARTS):
+        fill(out / "index.md", made)
+        draw(found, out / "people.svg")
+
+
+if __name__ == "__main__":
+    main()

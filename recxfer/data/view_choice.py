@@ -1,0 +1,126 @@
+"""Which views of a history are drawn, and how strong they are."""
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from recxfer.data import views
+from recxfer.data.rows import Rows
+from recxfer.data.similarity import similar_items
+from recxfer.data.views import View
+from recxfer.foundation.config import Config
+
+ViewName = Literal["dropout", "crop", "mask", "reorder", "substitute", "insert"]
+
+SIMILAR = frozenset({"substitute", "insert"})
+"""Views that draw similar items."""
+
+
+def _names(value: Any) -> Any:
+    """`crop`, `crop,mask` and `[crop,mask]` as lists: how a shell types them."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().removeprefix("[").removesuffix("]")
+    return [name.strip().strip("\"'") for name in text.split(",") if name.strip()]
+
+
+class ViewConfig(Config):
+    """Which views, and how strong."""
+
+    views: Annotated[tuple[ViewName, ...], BeforeValidator(_names)] = Field(
+        default=("dropout",), min_length=1
+    )
+    """`dropout`: the history as it is; the backbone's dropout makes the difference (implicit).
+    `crop`, `mask`, `reorder`, `substitute`, `insert` change the history (explicit)."""
+
+    mix: Literal["choose", "compose"] = "choose"
+    """Of several views: each history is drawn one, or goes through all of them in their order."""
+
+    crop_keep: float = Field(default=0.6, gt=0, le=1)
+    """`crop`: share of the events that is kept, rounded down, one event at least."""
+
+    mask_share: float = Field(default=0.3, ge=0, lt=1)
+    """`mask`: share of the events that is hidden, rounded up, but never all of them."""
+
+    reorder_share: float = Field(default=0.3, ge=0, le=1)
+    """`reorder`: share of the events that is shuffled, rounded up, two at least."""
+
+    substitute_share: float = Field(default=0.2, ge=0, lt=1)
+    """`substitute`: share of the events that is replaced, rounded up, but never all of them."""
+
+    insert_share: float = Field(default=0.2, ge=0, le=1)
+    """`insert`: share of the events behind which a similar item is put, rounded up."""
+
+
+class Views:
+    """Draws views of batches as a config says."""
+
+    def __init__(self, config: ViewConfig, rows: Rows, num_items: int, longest: int) -> None:
+        """Count which items are alike, where a view needs it.
+
+        Args:
+            config: which views.
+            rows: training histories.
+            num_items: items 1..num_items; the mask item comes behind them.
+            longest: events of a view, at most: of a longer one the most recent are kept.
+        """
+        self.config = config
+        self.mask_item = num_items + 1
+        self.longest = longest
+        self._similar_VK: Tensor | None = None
+        if SIMILAR & set(config.views):
+            # A fixed stream: which histories are counted says nothing about the seed of training.
+            self._similar_VK = similar_items(rows, num_items, torch.Generator().manual_seed(0))
+
+    def draw(self, item_BL: Tensor, length_B: Tensor, generator: torch.Generator) -> View:
+        """One view of every history of a batch."""
+        names = self.config.views
+        if self.config.mix == "compose" or len(names) == 1:
+            for name in names:
+                item_BL, length_B = self._apply(name, item_BL, length_B, generator)
+        else:
+            item_BL, length_B = self._choose(item_BL, length_B, generator)
+        return views.keep_recent(item_BL, length_B, self.longest)
+
+    def _choose(self, item_BL: Tensor, length_B: Tensor, generator: torch.Generator) -> View:
+        """Each history through one view, all equally likely: rows are grouped by their view."""
+        names = self.config.views
+        choice_B = torch.randint(len(names), length_B.shape, generator=generator)
+        parts, rows = [], []
+        for index, name in enumerate(names):
+            row_C = (choice_B == index).nonzero().squeeze(1).to(item_BL.device)
+            if row_C.numel():
+                parts.append(self._apply(name, item_BL[row_C], length_B[row_C], generator))
+                rows.append(row_C)
+        longest = max(item_CL.shape[1] for item_CL, _ in parts)
+        drawn_BL = item_BL.new_zeros(length_B.numel(), longest)
+        drawn_B = torch.empty_like(length_B)
+        for row_C, (item_CL, length_C) in zip(rows, parts, strict=True):
+            drawn_BL[row_C, : item_CL.shape[1]] = item_CL
+            drawn_B[row_C] = length_C
+        return drawn_BL, drawn_B
+
+    def _apply(
+        self, name: ViewName, item_BL: Tensor, length_B: Tensor, generator: torch.Generator
+    ) -> View:
+        config = self.config
+        match name:
+            case "dropout":
+                return item_BL, length_B
+            case "crop":
+                return views.crop(item_BL, length_B, config.crop_keep, generator)
+            case "mask":
+                return views.mask(item_BL, length_B, config.mask_share, self.mask_item, generator)
+            case "reorder":
+                return views.reorder(item_BL, length_B, config.reorder_share, generator)
+            case "substitute" | "insert":
+                share = getattr(config, f"{name}_share")
+                operate = views.substitute if name == "substitute" else views.insert
+                return operate(item_BL, length_B, share, self._similar(item_BL), generator)
+
+    def _similar(self, item_BL: Tensor) -> Tensor:
+        assert self._similar_VK is not None
+        self._similar_VK = self._similar_VK.to(item_BL.device)
+        return self._similar_VK

@@ -1,0 +1,189 @@
+"""The contract of every pretraining objective, on both backbones."""
+
+import polars as pl
+import pytest
+import torch
+
+from recxfer.commands import export, pretrain
+from recxfer.data.dataset import Dataset
+from recxfer.data.examples import next_item_training
+from recxfer.foundation import tensors
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.errors import UsageError
+from recxfer.foundation.names import CHECKPOINT, HISTORY
+from recxfer.foundation.rng import Rng
+from recxfer.methods import OBJECTIVES
+from recxfer.models import BACKBONES
+from recxfer.training import session
+from recxfer.training.opening import open_base, open_run
+
+CPU = torch.device("cpu")
+SMALL = ["width=16", "max_length=20", "dropout=0.1"]
+
+both = pytest.mark.parametrize("backbone", BACKBONES.names)
+every = pytest.mark.parametrize("objective", OBJECTIVES.names)
+
+
+def learn(films, run, objective, backbone="sasrec", *, epochs=2, settings=(), **options):
+    config = pretrain.resolve(
+        films,
+        run,
+        settings=Settings.read(None, [*SMALL, *settings]),
+        objective=objective,
+        backbone=backbone,
+        epochs=epochs,
+        batch_size=16,
+        lr=0.01,
+        **options,
+    )
+    return pretrain.run(config, SilentReporter())
+
+
+@both
+@every
+def test_training_lowers_the_loss_and_chooses_an_epoch(objective, backbone, films, tmp_path):
+    result = learn(films, tmp_path / "run", objective, backbone, epochs=5)
+    history = pl.read_parquet(result.path / HISTORY)
+    assert history["loss"].is_finite().all()
+    assert history["loss"][-1] < history["loss"][0]
+    metric = "NDCG@10" if "NDCG@10" in history.columns else "recognition"
+    assert result.validation[metric] == history[metric].max()
+    assert history["epoch"][int(history[metric].arg_max())] == result.best_epoch
+
+
+@both
+@every
+def test_a_run_opens_as_what_was_trained(objective, backbone, films, tmp_path):
+    result = learn(films, tmp_path / "run", objective, backbone)
+    run = open_run(result.path, CPU)
+    assert sum(p.numel() for p in run.model.parameters()) == result.parameters
+    base, header, _ = open_base(result.path, Rng(0))
+    assert header["objective"]["name"] == base.objective == objective
+    for name, parameter in base.backbone.state_dict().items():
+        assert torch.equal(parameter, run.model.backbone.state_dict()[name])
+
+
+@both
+@every
+def test_user_vectors_ignore_padding_and_the_rest_of_the_batch(
+    objective, backbone, films, tmp_path
+):
+    run = open_run(learn(films, tmp_path / "run", objective, backbone, epochs=1).path, CPU)
+    rows = run.rows("all")
+    together = run.learner.represent(run.model, rows.batch(torch.arange(8)))
+    for row in range(8):
+        alone = run.learner.represent(run.model, rows.batch(torch.tensor([row])))
+        torch.testing.assert_close(alone[0], together[row], atol=1e-5, rtol=1e-4)
+
+
+@every
+def test_the_same_seed_gives_the_same_bytes(objective, films, tmp_path):
+    for name, seed in (("one", 0), ("two", 0), ("other", 1)):
+        learn(films, tmp_path / name, objective, seed=seed)
+    one, two, other = (
+        (tmp_path / name / CHECKPOINT).read_bytes() for name in ("one", "two", "other")
+    )
+    assert one == two
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings"),
+    [
+        ("next-item", []),
+        ("cloze", []),
+        ("clue", ["vector=projection"]),
+        ("clue", ["loss=byol", "views=crop", "momentum=0.5", "next_item=0.5", "chunk=5"]),
+    ],
+)
+@pytest.mark.parametrize("steps", [3, 9])
+def test_a_run_that_was_stopped_ends_in_the_same_bytes(
+    objective, settings, steps, films, tmp_path, monkeypatch
+):
+    from contextlib import contextmanager
+
+    whole = learn(films, tmp_path / "whole", objective, settings=settings).path
+    left = iter([False] * steps)
+
+    @contextmanager
+    def stop_on_interrupt():
+        yield lambda: next(left, True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stop_on_interrupt", stop_on_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn(films, tmp_path / "run", objective, settings=settings)
+    run = learn(films, tmp_path / "run", objective, settings=settings, resume=True).path
+    for name in (CHECKPOINT, HISTORY):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    again = learn(films, tmp_path / "run", objective, settings=settings, resume=True)
+    assert again.parameters == sum(p.numel() for p in open_run(run, CPU).model.parameters())
+
+
+@every
+def test_users_are_exported_and_ranked_or_the_reason_is_told(objective, films, tmp_path):
+    run = learn(films, tmp_path / "run", objective, epochs=1).path
+    config = export.resolve(run, tmp_path / "users.parquet", settings=Settings.read())
+    assert export.run(config, SilentReporter()).rows == Dataset(films).num_users
+    opened = open_run(run, CPU)
+    if opened.learner.ranks_items:
+        assert opened.learner.output(opened.model).weight_VD.shape[0] == opened.target.num_items
+    else:
+        with pytest.raises(UsageError, match="no item output"):
+            opened.learner.output(opened.model)
+
+
+@every
+def test_the_smallest_batch_is_enough_and_less_is_refused(objective, films):
+    objective_type = OBJECTIVES.resolve(objective)
+    smallest = objective_type.smallest_batch
+    if smallest > 1:
+        with pytest.raises(UsageError, match="compares the people of a batch"):
+            pretrain.resolve(
+                films,
+                films.parent / "run",
+                settings=Settings.read(),
+                objective=objective,
+                batch_size=smallest - 1,
+            )
+    learner, model, rows = assembled(objective, films)
+    for size in (1, smallest):
+        loss = learner.loss(model, rows.batch(torch.arange(size)), Rng(0))
+        loss.backward()
+        assert loss.isfinite()
+
+
+@every
+def test_what_is_kept_can_be_assembled_again(objective, films):
+    learner, model, _ = assembled(objective, films)
+    kept = learner.keep(model)
+    _, again, _ = assembled(objective, films)
+    assert learner.keep(again).state_dict().keys() == kept.state_dict().keys()
+
+
+@every
+def test_configs_survive_the_round_trip(objective):
+    config_type = OBJECTIVES.resolve(objective).config_type
+    assert config_type.model_validate(config_type().model_dump(mode="json")) == config_type()
+
+
+def assembled(objective, films, **settings):
+    objective_type = OBJECTIVES.resolve(objective)
+    learner = objective_type(objective_type.config_type(**settings))
+    sasrec = BACKBONES.resolve("sasrec")
+    torch.manual_seed(0)
+    backbone = sasrec(
+        sasrec.config_type(width=16, max_length=20), Dataset(films).num_items, causal=learner.causal
+    )
+    model = learner.assemble(backbone, Rng(0)).train()
+    rows = next_item_training(Dataset(films), 20)
+    learner.count(model, rows)
+    return learner, model, rows
+
+
+def test_checkpoints_hold_the_backbone_under_its_own_name(films, tmp_path):
+    for objective in OBJECTIVES.names:
+        path = learn(films, tmp_path / objective, objective, epochs=1).path
+        names = set(tensors.load(path / CHECKPOINT)[0])
+        assert "backbone.item_table.weight" in names
