@@ -1,6 +1,7 @@
 """Running a command's work: who reports, and one result on stdout."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def execute(
     as_json: bool,
     quiet: bool,
     resumable: bool = False,
+    together: bool = False,
 ) -> None:
     """Do the work, then print its result.
 
@@ -50,15 +52,25 @@ def execute(
         as_json: whether stdout is one JSON object; warnings are then part of it.
         quiet: whether stderr stays silent but for errors.
         resumable: whether an interrupted command goes on with `--resume`.
+        together: whether several processes that torchrun started do the work together. The first
+            of them alone reports and prints.
 
     Raises:
         InterruptedRunError: Ctrl-C or SIGTERM, where `--resume` goes on.
+        UsageError: torchrun started several processes that would do the same work.
     """
     from recxfer.foundation.console import RichReporter, SilentReporter
 
+    # What torchrun sets is read here, so that torch is not loaded before it is needed.
+    if not together and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"torchrun started several processes of `recxfer {command}`, which works in one",
+            hint="start it without torchrun; `recxfer pretrain` can be started with it",
+        )
+    first = int(os.environ.get("RANK", "0")) == 0
     # Beside JSON only a person at a terminal is shown progress: in a file or a pipe, stderr then
     # holds nothing, or the one object that tells the error.
-    silent = quiet or (as_json and not sys.stderr.isatty())
+    silent = quiet or not first or (as_json and not sys.stderr.isatty())
     reporter = SilentReporter() if silent else RichReporter()
     started = time.perf_counter()
     try:
@@ -68,6 +80,8 @@ def execute(
             raise
         hint = "repeat the command with --resume to go on"
         raise InterruptedRunError(interrupt, hint) from interrupt
+    if not first:
+        return
     if as_json:
         seconds = time.perf_counter() - started
         typer.echo(json.dumps(_facts(command, result, seconds, reporter.warnings)))

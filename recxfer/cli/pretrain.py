@@ -78,4 +78,4 @@ def pretrain(
             reporter,
         )
 
-    execute("pretrain", work, as_json=json, quiet=quiet, resumable=True)
+    execute("pretrain", work, as_json=json, quiet=quiet, resumable=True, together=True)

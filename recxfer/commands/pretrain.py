@@ -24,7 +24,7 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Objective, Phase, facts
 from recxfer.methods.task import Task
-from recxfer.models import BACKBONES
+from recxfer.models import BACKBONES, processes
 from recxfer.models.backbone import Backbone, BackboneConfig
 from recxfer.training import runs
 from recxfer.training.optim import OptimConfig
@@ -159,7 +159,15 @@ def resolve(
 
 
 def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
-    """Train a backbone on a dataset and write it as a run."""
+    """Train a backbone on a dataset and write it as a run; with others where torchrun started any.
+
+    Every process returns the same; the first one writes.
+    """
+    with processes.joined():
+        return _run(config, reporter)
+
+
+def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     claim_output(
         config.run,
         overwrite=config.overwrite,
@@ -214,24 +222,26 @@ def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     best = best_record(state)
     per_second = histories_per_second(state, rows)
     model = objective.keep(model)
-    runs.write_run(
-        config.run,
-        parts=model.state_dict(),
-        header={**header, "training": {"best_epoch": state.best_epoch, "validation": best}},
-        record={
-            "command": "pretrain",
-            "dataset": runs.relative_path(config.dataset, config.run),
-            "settings": header["settings"],
-            "device": str(device),
-            "precision": str(precision).removeprefix("torch."),
-            "seconds": round(time.perf_counter() - started, 1),
-            "sequences_per_second": round(per_second, 1),
-        },
-        history=state.history,
-        vocabulary=dataset.item_ids,
-        overwrite=config.overwrite,
-    )
-    release_output(config.run)
+    if processes.is_first():
+        runs.write_run(
+            config.run,
+            parts=model.state_dict(),
+            header={**header, "training": {"best_epoch": state.best_epoch, "validation": best}},
+            record={
+                "command": "pretrain",
+                "dataset": runs.relative_path(config.dataset, config.run),
+                "settings": header["settings"],
+                "device": str(device),
+                "precision": str(precision).removeprefix("torch."),
+                "seconds": round(time.perf_counter() - started, 1),
+                "sequences_per_second": round(per_second, 1),
+            },
+            history=state.history,
+            vocabulary=dataset.item_ids,
+            overwrite=config.overwrite,
+        )
+        release_output(config.run)
+    processes.wait()
     return _result(
         config,
         model,
@@ -345,4 +355,5 @@ def _header(
         "seed": config.seed,
         "settings": runs.settings_facts(config.optim, config.data, config.precision, config.device),
         "code": runs.code_facts(),
+        **({"processes": processes.count()} if processes.count() > 1 else {}),
     }

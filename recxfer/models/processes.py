@@ -1,36 +1,114 @@
-"""Several processes that share one batch: rows of all of them, gradients included.
+"""Processes that torchrun started to train one run together.
 
-Shape letters: N rows of this process, A rows of all processes, X anything.
+Every process holds the whole model, takes its share of the rows of each step, and averages
+gradients with the others. The first one validates, saves and writes; what it measures all others
+are told, so that they decide alike.
+
+Shape letters: B rows of a batch, N rows of this process, A rows of all processes, X anything.
 """
 
 import os
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from recxfer.foundation.errors import UsageError
+AnswerT = TypeVar("AnswerT")
 
 
-def refuse_several() -> None:
-    """Refuse to train as one of several processes that would all write the same run.
+def rank() -> int:
+    """Which of the processes this is, from 0."""
+    return dist.get_rank() if together() else 0
 
-    Raises:
-        UsageError: `torchrun` started more than one.
-    """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count > 1 and not together():
-        raise UsageError(
-            f"torchrun started {count} processes, and recxfer trains a run in one: all would do "
-            "the same work and write the same files",
-            hint="start recxfer without torchrun; for large batches of clue set chunk",
-        )
+
+def count() -> int:
+    """How many there are."""
+    return dist.get_world_size() if together() else 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes."""
+    return rank() == 0
 
 
 def together() -> bool:
     """Whether a process group of several processes is up."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Be one of the processes while the block runs; alone where torchrun started no others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group()
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if together():
+        dist.barrier()
+
+
+def share(row_B: Tensor) -> Tensor:
+    """The rows of a batch that are this process's: every so manieth, one at least."""
+    if not together():
+        return row_B
+    if row_B.numel() < count():  # a step in which one had nothing to do would be no common step
+        row_B = row_B.repeat(-(-count() // row_B.numel()))[: count()]
+    return row_B[rank() :: count()]
+
+
+def of_first(measure: Callable[[], AnswerT]) -> AnswerT:
+    """What the first process measures; an error of it is everybody's.
+
+    Args:
+        measure: asked in the first process alone.
+    """
+    if not together():
+        return measure()
+    told: list[Any] = [None, None]
+    if is_first():
+        try:
+            told[0] = measure()
+        except Exception as error:
+            told[1] = error
+    dist.broadcast_object_list(told, src=0)
+    if told[1] is not None:
+        raise told[1]
+    answer: AnswerT = told[0]
+    return answer
+
+
+def agree(parameters: Sequence[nn.Parameter], loss: Tensor, *, stop: bool) -> tuple[Tensor, bool]:
+    """Average gradients and loss; stop where anybody was asked to. In one message.
+
+    Args:
+        parameters: whose gradients are averaged, in place; the same in every process.
+        loss: of this process, a scalar without gradient.
+        stop: whether this process was asked to stop.
+    """
+    if not together():
+        return loss, stop
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flag = loss.new_tensor([float(stop)])
+    sent = torch.cat([*(g.flatten().float() for g in gradients), loss.float()[None], flag])
+    dist.all_reduce(sent)
+    mean = sent / count()
+    parts = mean[:-2].split([g.numel() for g in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+    return mean[-2], bool(mean[-1] > 0)
 
 
 def gather(own_NX: Tensor) -> Tensor:
@@ -55,17 +133,17 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own_NX: Tensor) -> Tensor:
-        world, rank = dist.get_world_size(), dist.get_rank()
+        world, mine = dist.get_world_size(), dist.get_rank()
         size = torch.tensor([own_NX.shape[0]], device=own_NX.device)
         sizes = [torch.empty_like(size) for _ in range(world)]
         dist.all_gather(sizes, size)
         counts = [int(one) for one in sizes]
         padded = own_NX.new_zeros(max(counts), *own_NX.shape[1:])
-        padded[: counts[rank]] = own_NX
+        padded[: counts[mine]] = own_NX
         parts = [torch.empty_like(padded) for _ in range(world)]
         dist.all_gather(parts, padded)
-        ctx.start, ctx.count = sum(counts[:rank]), counts[rank]
-        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+        ctx.start, ctx.count = sum(counts[:mine]), counts[mine]
+        return torch.cat([part[:number] for part, number in zip(parts, counts, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, d_gathered_AX: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from recxfer.foundation.console import Reporter, Tracker
 from recxfer.foundation.errors import DivergedError
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Phase
+from recxfer.models import processes
 from recxfer.training.optim import OptimConfig, build_optimiser, learning_rate
 from recxfer.training.state import FitState, SavedState
 
@@ -135,24 +136,26 @@ def _train_epoch(
     description = f"{phase.name} epoch {state.epoch + 1}"
     with training.reporter.track(description, len(training.rows), "rows") as tracker:
         for step in range(state.step, len(batches)):
-            stream = Rng(rng.derive("step", state.phase, state.epoch, step))
+            # The first process draws what one alone would draw.
+            mine = () if processes.is_first() else (processes.rank(),)
+            stream = Rng(rng.derive("step", state.phase, state.epoch, step, *mine))
             stream.seed_all("dropout")
             rate = learning_rate(optim, (state.epoch + (step + 1) / len(batches)) / epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            batch = training.rows.batch(batches[step]).to(training.device)
+            batch = training.rows.batch(processes.share(batches[step])).to(training.device)
             with autocast(training.device, training.precision):
                 loss = training.loss(model, batch, stream)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            loss, stop = processes.agree(phase.trainable, loss.detach(), stop=training.stop())
             if optim.clip:
                 nn.utils.clip_grad_norm_(phase.trainable, optim.clip)
             optimiser.step()
-            pending.append(loss.detach())
+            pending.append(loss)
             state.step = step + 1
             state.sequences += batches[step].numel()
             tracker.advance(batches[step].numel())
-            stop = training.stop()
             if stop or len(pending) == CHECK_STEPS or state.step == len(batches):
                 _settle(state, pending, phase, tracker)
                 if stop or time.perf_counter() - last_save > SAVE_SECONDS:
@@ -188,7 +191,7 @@ def _settle(state: FitState, pending: list[Tensor], phase: Phase, tracker: Track
 def _validate(model: nn.Module, phase: Phase, training: Training, state: FitState) -> None:
     model.eval()
     with torch.inference_mode(), autocast(training.device, training.precision):
-        metrics = training.validate(model)
+        metrics = processes.of_first(lambda: training.validate(model))
     state.history[-1].update(metrics)
     value = metrics[training.metric]
     if state.best_value is None or value > state.best_value:

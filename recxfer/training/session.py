@@ -21,7 +21,7 @@ from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import Learner, Phase
-from recxfer.models.processes import refuse_several
+from recxfer.models import processes
 from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.loop import Training, fit
 from recxfer.training.optim import OptimConfig
@@ -70,7 +70,8 @@ class Session:
         state = saved.state if saved else FitState()
 
         def save(state: FitState, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-            save_state(path, self.depends_on, state, model, optimiser)
+            if processes.is_first():
+                save_state(path, self.depends_on, state, model, optimiser)
 
         with stop_on_interrupt() as stop:
             training = Training(
@@ -117,7 +118,7 @@ def partial_directory(run: Path) -> Path:
 
 
 def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[Path]) -> None:
-    """Refuse an output that is taken, an unfinished run, or a run that several would write.
+    """Refuse an output that is taken, or an unfinished run that nobody said what to do with.
 
     A finished run is not taken where `resume` is given: it may be the very one that is asked for.
 
@@ -126,11 +127,7 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
         overwrite: whether a run that is there may be replaced.
         resume: whether an unfinished run goes on.
         inputs: what the command reads, and must not lose.
-
-    Raises:
-        UsageError: saying what is there, or that torchrun started several processes.
     """
-    refuse_several()
     if overwrite or not (resume and (run / RUN_JSON).exists()):
         refuse_existing(run, overwrite=overwrite, marker=RUN_JSON, inputs=inputs)
     partial = partial_directory(run)
@@ -141,7 +138,10 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
                 hint="go on with --resume, or start anew with --overwrite",
             )
         refuse_existing(partial, overwrite=True, marker=RESUME)
-        shutil.rmtree(partial)
+        processes.wait()  # until all have seen what is there
+        if processes.is_first():
+            shutil.rmtree(partial)
+    processes.wait()
 
 
 def finished_before(

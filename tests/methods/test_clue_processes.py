@@ -10,11 +10,10 @@ from torch.multiprocessing import spawn
 from recxfer.data.rows import Rows
 from recxfer.data.views import halves
 from recxfer.foundation import tensors
-from recxfer.foundation.errors import UsageError
 from recxfer.foundation.rng import Rng
 from recxfer.methods.clue import Clue, ClueConfig
 from recxfer.models import BACKBONES
-from recxfer.models.processes import gather, refuse_several
+from recxfer.models.processes import gather
 from recxfer.models.sasrec import SASRecConfig
 
 SHARES = [(0, 2, 3, 7, 9, 10), (1, 4, 5, 6, 8, 11, 12, 13)]
@@ -102,12 +101,3 @@ def test_rows_of_unequal_number_come_in_the_order_of_ranks(answers):
 def test_alone_rows_are_as_they_were():
     x = torch.randn(3, 2)
     assert gather(x) is x
-
-
-def test_several_processes_that_would_write_one_run_are_refused(monkeypatch):
-    refuse_several()
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    refuse_several()
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(UsageError, match="torchrun started 4 processes"):
-        refuse_several()

@@ -1,0 +1,77 @@
+"""`torchrun ... recxfer pretrain`: several processes, one run."""
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from recxfer.foundation import tensors
+from recxfer.foundation.names import CHECKPOINT, HISTORY
+
+SMALL = [
+    "--epochs", "2", "--batch-size", "64", "--precision", "fp32", "--threads", "1", "--json",
+]  # fmt: skip
+SETTINGS = {
+    # Views that are the same leave nothing to chance, which each process has its own of.
+    "clue": ["loss=nt-xent", "views=mask", "mask_share=0", "readout=mean"],
+    "next-item": [],
+}
+
+
+def recxfer(*words, processes=1):
+    several = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
+    start = [sys.executable, *(several if processes > 1 else []), "-m", "recxfer"]
+    return subprocess.run(
+        [*start, *map(str, words)], capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    path = tmp_path_factory.mktemp("toy") / "data"
+    done = recxfer("prepare", "synthetic", path, "--set", "users=300")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.mark.parametrize("objective", SETTINGS)
+def test_two_processes_make_the_run_of_one(objective, toy, tmp_path):
+    settings = ["dropout=0.0", "width=16", "max_length=20", *SETTINGS[objective]]
+    words = [word for setting in settings for word in ("--set", setting)]
+    told, found, losses = {}, {}, {}
+    for processes in (1, 2):
+        run = tmp_path / str(processes)
+        done = recxfer(
+            "pretrain", toy, run, "--objective", objective, *SMALL, *words, processes=processes
+        )
+        assert done.returncode == 0, done.stderr
+        told[processes] = json.loads(done.stdout)
+        found[processes] = tensors.load(run / CHECKPOINT)[0]["backbone.item_table.weight"][1:]
+        losses[processes] = pl.read_parquet(run / HISTORY)["loss"].to_list()
+        assert not (tmp_path / f"{processes}.partial").exists()
+    assert tensors.read_header(tmp_path / "2" / CHECKPOINT)["processes"] == 2
+    # Half of the negatives would cost log 2 in the loss of clue. Adam makes much of the rounding
+    # of small gradients: tables agree as far as that allows.
+    assert losses[2] == pytest.approx(losses[1], rel=1e-3)
+    assert (found[2] - found[1]).norm() < 0.1 * found[1].norm()
+    metric = next(iter(told[1]["validation"]))
+    assert told[2]["validation"][metric] == pytest.approx(told[1]["validation"][metric], abs=0.02)
+
+
+def test_resume_and_errors_are_everybodys(toy, tmp_path):
+    words = ["pretrain", toy, tmp_path / "run", *SMALL, "--set", "width=16"]
+    assert recxfer(*words, processes=2).returncode == 0
+    again = recxfer(*words, "--resume", processes=2)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["epochs"] == 2
+    taken = recxfer(*words, processes=2)
+    assert taken.returncode != 0
+    assert "exists" in taken.stderr
+
+
+def test_what_works_in_one_process_refuses_several(toy, tmp_path):
+    done = recxfer("evaluate", tmp_path, processes=2)
+    assert done.returncode != 0
+    assert "torchrun started several processes of `recxfer evaluate`" in done.stderr
