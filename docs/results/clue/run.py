@@ -240,10 +240,10 @@ def bases(bench):
     others = bench.regression("gender")
     found = []
     for reference in (NOTHING, "next-item"):
-        found += comparison(runs, reference, others=others, task="gender", protocol="probe")
+        found += comparison(runs, reference, others=others, task="gender", how="probe")
     for loss in ("simsiam", "nt-xent"):
         pair = {name: runs[name] for name in (f"{loss}, crop", f"{loss}, dropout")}
-        found += comparison(pair, f"{loss}, crop", task="gender", protocol="probe")
+        found += comparison(pair, f"{loss}, crop", task="gender", how="probe")
     return found + [row for name in names for row in spread(bench, name, bench.seeds(name))]
 
 
@@ -281,7 +281,7 @@ def strengths(bench):
     found = []
     for name, reference in MILD.items():
         pair = {reference: runs[reference], name: runs[name]}
-        found += comparison(pair, reference, task="gender", protocol="probe")
+        found += comparison(pair, reference, task="gender", how="probe")
     return found
 
 
@@ -290,7 +290,7 @@ def collapse(bench):
     names = ["simsiam, crop", *LESS]
     runs = bench.of_bases("full", names, "gender", "probe", once=True)
     bench.wait()
-    found = comparison(runs, "simsiam, crop", task="gender", protocol="probe")
+    found = comparison(runs, "simsiam, crop", task="gender", how="probe")
     return found + [row for name in names for row in spread(bench, name, SEEDS[:1])]
 
 
@@ -306,7 +306,7 @@ def protocols(bench, tasks, *, once):
     for (task, protocol), of_bases in runs.items():
         others = bench.regression(task)
         for reference in (NOTHING, "next-item"):
-            found += comparison(of_bases, reference, others=others, task=task, protocol=protocol)
+            found += comparison(of_bases, reference, others=others, task=task, how=protocol)
     return found
 
 
@@ -325,7 +325,7 @@ def few_labels(bench):
     return [
         row
         for (share, protocol), of_bases in runs.items()
-        for row in comparison(of_bases, NOTHING, task="gender", protocol=protocol, share=share)
+        for row in comparison(of_bases, NOTHING, task="gender", how=protocol, share=share)
     ]
 
 
@@ -358,7 +358,7 @@ def domains(bench):
         for protocol, of_bases in runs.items()
         for reference in (NOTHING, "next-item")
         for row in comparison(
-            of_bases | plain_ones, reference, task="food to kitchen", protocol=protocol
+            of_bases | plain_ones, reference, task="food to kitchen", how=protocol
         )
     ]
 
