@@ -137,6 +137,8 @@ def _train_epoch(
         for step in range(state.step, len(batches)):
             stream = Rng(rng.derive("step", state.phase, state.epoch, step))
             stream.seed_all("dropout")
+            if phase.schedule is not None:
+                phase.schedule((state.epoch + step / len(batches)) / epochs)
             rate = learning_rate(optim, (state.epoch + (step + 1) / len(batches)) / epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate
