@@ -114,8 +114,8 @@ def main() -> None:
             for name in RIVALS:
                 print(
                     f"{backbone}, width {width}: {name} costs {statistics.median(steps[name]):.2f}x"
-                    f" the time of a finetune step, and {statistics.median(scored[name]):.2f}x that "
-                    "of scoring a user",
+                    f" the time of a finetune step, and {statistics.median(scored[name]):.2f}x "
+                    "that of scoring a user",
                     flush=True,
                 )
 
