@@ -69,8 +69,10 @@ class Twins(nn.Module):
             length_B: likewise.
             taken_BN: bool, whether a row takes the copy of a block.
         """
-        fresh: _Rows | None = _Rows.of(backbone, embedded_BLD, length_B)
-        met: _Rows | None = None
+        rows = _Rows.of(backbone, embedded_BLD, length_B)
+        # Where something below the blocks trains, or nothing does, all are kept alike.
+        apart = torch.is_grad_enabled() and not rows.hidden_RLD.requires_grad
+        fresh, met = (rows, None) if apart else (None, rows)
         for number, stage in enumerate(stages(backbone)):
             taking, keeping = _parted(met, taken_BN[:, number])
             leaving, fresh = _parted(fresh, taken_BN[:, number])
