@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from recxfer.commands.decisions import DecisionFigures, decision_figures
 from recxfer.commands.fitting import warn_of_empty
 from recxfer.commands.report import write_report
 from recxfer.commands.sequence import Entry, Key, TaskSequence, by_task, entries, sequence_of
@@ -145,6 +146,9 @@ class EvaluateResult:
     sequence: TaskSequence | None
     """What became of each task, where runs hold several."""
 
+    decisions: Sequence[DecisionFigures]
+    """How many blocks were fine-tuned for each case, of runs that decide that."""
+
     def as_json(self) -> dict[str, Any]:
         """The keys of `--json`."""
         shown: dict[str, Any] = {
@@ -171,6 +175,8 @@ class EvaluateResult:
             shown["slices"] = [asdict(part) for part in self.slices]
         if self.sequence is not None:
             shown["sequence"] = self.sequence.as_json()
+        if self.decisions:
+            shown["decisions"] = [asdict(part) for part in self.decisions]
         return shown
 
 
@@ -242,6 +248,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     measured: dict[tuple[Path, Key], RunFigures] = {}
     differences: list[RunDifference] = []
     slices: list[SliceFigures] = []
+    decided: list[DecisionFigures] = []
     bases = Bases()
     found = entries(config.runs, config.tasks)
     _refuse_unused(found, config)
@@ -256,6 +263,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
             measured[entry.path, key] = _figures(opened, cases, config)
             if config.by is not None:
                 slices += _slices(opened, cases, rows, config, config.by)
+            decided += decision_figures(opened, cases, rows, config.dataset, config.by)
             if first is None:
                 first = opened, cases
                 warn_of_empty(f"{config.on} cases of {opened.task.name}", rows, reporter)
@@ -271,6 +279,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         differences=differences,
         slices=slices,
         sequence=sequence_of(found, measured),
+        decisions=decided,
     )
     if config.report is not None:
         write_report(config.report, result.as_json())

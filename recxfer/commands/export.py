@@ -24,6 +24,7 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
+from recxfer.training.cases import DECISIONS, decisions_of
 from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.holding import find_task, holds_tasks
 from recxfer.training.loop import autocast
@@ -157,10 +158,14 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
 
 def _export_users(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
     vector_UD = _user_vectors(opened, reporter)
+    decision_UN = decisions_of(opened, opened.rows("all"))
+    decided = {} if decision_UN is None else {DECISIONS: decision_UN}
     if config.format == "safetensors":
-        _write_tensors(config.out, {"users": vector_UD}, opened)
+        _write_tensors(config.out, {"users": vector_UD, **decided}, opened)
     else:
-        _write_frame(config, _vector_frame(USER_ID, opened.user_ids, vector_UD))
+        frame = _vector_frame(USER_ID, opened.user_ids, vector_UD)
+        columns = (_vectors(name, decision) for name, decision in decided.items())
+        _write_frame(config, frame.with_columns(*columns))
     return _vectors_result(config, vector_UD)
 
 
@@ -264,8 +269,11 @@ def _user_vectors(opened: Run, reporter: Reporter) -> Tensor:
 
 
 def _vector_frame(id_column: str, ids: pl.Series, vector_XD: Tensor) -> pl.DataFrame:
-    vectors = pl.Series(VECTOR, vector_XD.numpy(), dtype=pl.Array(pl.Float32, vector_XD.shape[1]))
-    return pl.DataFrame([ids.alias(id_column), vectors])
+    return pl.DataFrame([ids.alias(id_column), _vectors(VECTOR, vector_XD)])
+
+
+def _vectors(name: str, vector_XD: Tensor) -> pl.Series:
+    return pl.Series(name, vector_XD.numpy(), dtype=pl.Array(pl.Float32, vector_XD.shape[1]))
 
 
 def _repeated(count: int, times: int) -> pl.Series:

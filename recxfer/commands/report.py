@@ -37,6 +37,9 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
         parts.append(_sequence(result["sequence"]))
     if result.get("slices"):
         parts.append(_slices(result["by"], result["slices"]))
+    decided = result.get("decisions", [])
+    for run, task in dict.fromkeys((part["run"], part["task"]) for part in decided):
+        parts.append(_decisions([d for d in decided if (d["run"], d["task"]) == (run, task)]))
     page = (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f"<title>recxfer evaluate</title><style>{STYLE}</style></head>"
@@ -128,6 +131,27 @@ def _slices(by: str, slices: Sequence[Mapping[str, Any]]) -> str:
         for s in slices
     )
     return f"<h2>By {escape(by)}</h2>" + _table(["run", by, "cases", *names], rows)
+
+
+def _decisions(told: Sequence[Mapping[str, Any]]) -> str:
+    """Of one run: how many blocks it fine-tunes, as a table, and as a picture for each property."""
+    first = told[0]
+    counts = [str(count) for count in range(len(first["counts"]))]
+    head = ["", "", "cases", "mean", *counts, *(f"block {n}" for n in range(len(first["blocks"])))]
+    rows = (
+        [d["by"], d["slice"], f"{d['cases']:,}", f"{d['mean']:.2f}"]
+        + [f"{share:.1%}" for share in (*d["counts"], *d["blocks"])]
+        for d in told
+    )
+    parts = [
+        f"<h2>Blocks that {escape(first['run'])} fine-tunes</h2>",
+        "<p>Share of the cases with so many fine-tuned blocks, and of each block.</p>",
+        _table(head, rows),
+    ]
+    for by in dict.fromkeys(d["by"] for d in told):
+        shares = {f"{d['slice']} ({d['cases']:,})": d["counts"] for d in told if d["by"] == by}
+        parts.append(f"<h3>Number of fine-tuned blocks, {escape(by)}</h3>" + lines(counts, shares))
+    return "".join(parts)
 
 
 def _figure(figure: Mapping[str, Any] | None) -> str:

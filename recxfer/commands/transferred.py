@@ -17,6 +17,7 @@ from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
 from recxfer.models.ownership import kernels
+from recxfer.models.policy import PolicyNetwork
 from recxfer.models.user_model import UserModel
 from recxfer.training import runs
 from recxfer.training.holding import holds_tasks
@@ -58,7 +59,7 @@ def count_body(model: nn.Module, parameters: Iterable[nn.Parameter]) -> int:
             outer |= {id(parameter) for parameter in module.parameters()}
         if isinstance(module, UserModel):
             outer |= {id(token) for token in module.tokens}
-        if isinstance(module, Backbone):
+        if isinstance(module, (Backbone, PolicyNetwork)) and module.item_table is not None:
             outer.add(id(module.item_table.weight))
     return sum(_numel(model, [p for p in parameters if id(p) not in outer]))
 

@@ -63,6 +63,11 @@ METHODS = Table(
             "recxfer.methods.replay:Replay",
         ),
         Entry(
+            "uaf",
+            "which blocks are fine-tuned is decided for each user (Chen et al. 2021)",
+            "recxfer.methods.uaf:UAF",
+        ),
+        Entry(
             "finetune",
             "all weights go on training from the pretrained ones",
             "recxfer.methods.finetune:FineTune",

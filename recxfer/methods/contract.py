@@ -45,6 +45,13 @@ class Learner(Protocol):
         """The layer that scores user vectors."""
         ...
 
+    def decisions(self, model: Any, batch: Batch) -> Tensor | None:
+        """How much of each block's trainable copy a row reads (B, N), 0 to 1.
+
+        None where all rows go through the same weights.
+        """
+        ...
+
 
 class Objective(ABC, Generic[ConfigT, ModelT]):
     """What `pretrain` optimises. Concrete subclasses are final."""
@@ -90,6 +97,10 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
         Raises:
             UsageError: nothing has been learned about single items.
         """
+
+    def decisions(self, model: ModelT, batch: Batch) -> Tensor | None:
+        """See `Learner.decisions`: there is nothing to choose between before a transfer."""
+        return None
 
     @property
     @abstractmethod
@@ -152,6 +163,10 @@ class Phase:
 
     epochs_share: float = 1.0
     """Share of the configured epochs; 0 trains nothing, and the phase is closed at once."""
+
+    schedule: Callable[[float], None] | None = None
+    """Told before each step how much of the phase is done (0 to 1): for what changes on the way,
+    like a temperature. A function of that alone, so that a resumed run goes on as it would have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +251,13 @@ class Method(ABC, Generic[ConfigT, ModelT]):
     @abstractmethod
     def output(self, model: ModelT) -> Output:
         """The layer over the task's items or classes."""
+
+    @abstractmethod
+    def decisions(self, model: ModelT, batch: Batch) -> Tensor | None:
+        """How much of each block's trainable copy a row reads (B, N), 0 to 1.
+
+        None where all rows go through the same weights.
+        """
 
     @abstractmethod
     def frozen_vectors(self, model: ModelT, batch: Batch) -> Tensor | None:

@@ -52,8 +52,8 @@ class Houlsby(SupervisedMethod[HoulsbyConfig]):
         owners: list[nn.Module] = list(grafted(model.backbone))
         for block in model.backbone.residual_blocks:
             owners += [block.norm1, block.norm2]
-        trainable = parameters_of(owners) + model.backbone.after_blocks()
-        return [Phase("adapters", trainable + task_parameters(model, task))]
+        owners.append(model.backbone.above)
+        return [Phase("adapters", parameters_of(owners) + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: the lowest adapter is in the first block."""

@@ -52,7 +52,7 @@ class LastLayers(SupervisedMethod[LastLayersConfig]):
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
         top = model.backbone.residual_blocks[-self.config.layers :]
-        trainable = parameters_of(top) + model.backbone.after_blocks()
+        trainable = parameters_of([*top, model.backbone.above])
         return [Phase("last-layers", trainable + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:

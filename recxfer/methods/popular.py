@@ -65,6 +65,10 @@ class Popular(Method[PopularConfig, PopularModel]):
         bias_V = model.log_frequency_V
         return Output(torch.zeros(bias_V.numel(), 1, device=bias_V.device), bias_V)
 
+    def decisions(self, model: PopularModel, batch: Batch) -> Tensor | None:
+        """See `Method.decisions`: there are no blocks."""
+        return None
+
     def frozen_vectors(self, model: PopularModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: nothing trains, so nothing is worth keeping."""
         return None

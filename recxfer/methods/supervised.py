@@ -47,13 +47,18 @@ class TaskLearner:
 
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
         """See `Learner.loss`: of every position, of a target item, or of a class."""
-        assert self._item_loss is not None, "count() comes before loss()"
         if batch.target_B is None:
+            assert self._item_loss is not None, "count() comes before loss()"
             return next_item_loss(model, self._item_loss, batch, rng)
-        user_BD, output = self.represent(model, batch), model.output()
+        return self.loss_of(model, self.represent(model, batch), batch.target_B, rng)
+
+    def loss_of(self, model: UserModel, user_BD: Tensor, target_B: Tensor, rng: Rng) -> Tensor:
+        """The loss of user vectors (B, D), however they were made."""
+        output = model.output()
         if model.classifies:
-            return softmax_loss(user_BD, output.weight_VD, batch.target_B, output.bias_V)
-        return self._item_loss(user_BD, output, batch.target_B, rng.generator("negatives"))
+            return softmax_loss(user_BD, output.weight_VD, target_B, output.bias_V)
+        assert self._item_loss is not None, "count() comes before loss()"
+        return self._item_loss(user_BD, output, target_B, rng.generator("negatives"))
 
     def represent(self, model: UserModel, batch: Batch) -> Tensor:
         """See `Learner.represent`."""
@@ -65,11 +70,16 @@ class TaskLearner:
         """See `Learner.output`."""
         return model.output()
 
+    def decisions(self, model: UserModel, batch: Batch) -> Tensor | None:
+        """See `Learner.decisions`: one way for all."""
+        return None
+
 
 class TaskMethod(Method[SupervisedT, UserModel]):
     """A method that trains a user model, with the usual loss of a task at hand.
 
-    What a subclass answers: all but `represent` and `output`. Nothing here is overridden.
+    What a subclass answers: all but `represent`, `output` and `decisions`. Nothing here is
+    overridden.
     """
 
     def __init__(self, config: SupervisedT) -> None:
@@ -83,6 +93,10 @@ class TaskMethod(Method[SupervisedT, UserModel]):
     def output(self, model: UserModel) -> Output:
         """See `Method.output`."""
         return self.usual.output(model)
+
+    def decisions(self, model: UserModel, batch: Batch) -> Tensor | None:
+        """See `Method.decisions`: one way for all."""
+        return None
 
 
 class SupervisedMethod(TaskMethod[SupervisedT]):

@@ -140,6 +140,10 @@ class UserKNN(Method[UserKNNConfig, UserKNNModel]):
         vote_VU[model.vote_Y, model.voter_Y] = 1.0
         return Output(vote_VU, TIE * model.log_frequency_V)
 
+    def decisions(self, model: UserKNNModel, batch: Batch) -> Tensor | None:
+        """See `Method.decisions`: there are no blocks."""
+        return None
+
     def frozen_vectors(self, model: UserKNNModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: nothing trains, so nothing is worth keeping."""
         return None

@@ -105,8 +105,22 @@ class Backbone(nn.Module, ABC):
         """Item indices to the vectors that the blocks read, without position (B, L, D)."""
 
     @abstractmethod
+    def enter(self, embedded_BLD: Tensor) -> Tensor:
+        """What the lowest block reads of embedded rows (B, L, D): with positions, after dropout."""
+
+    @property
+    @abstractmethod
+    def above(self) -> nn.Module:
+        """What stands above the last block; its weights adapt whenever the last block does."""
+
     def encode(self, embedded_BLD: Tensor, length_B: Tensor) -> Tensor:
         """Run all blocks over embedded rows (B, L, D); only positions < length are meaningful."""
+        real_BL = real_positions(length_B, embedded_BLD.shape[1])
+        hidden_BLD = self.enter(embedded_BLD)
+        for block in self.residual_blocks:
+            hidden_BLD = block(hidden_BLD, real_BL)
+        encoded_BLD: Tensor = self.above(hidden_BLD)
+        return encoded_BLD
 
     def forward(self, item_BL: Tensor, length_B: Tensor) -> Tensor:
         """Hidden states of histories (B, L, D)."""
@@ -128,10 +142,6 @@ class Backbone(nn.Module, ABC):
         other.item_table = table
         other.num_items = table.num_embeddings - NUM_SPECIAL
         return other
-
-    @abstractmethod
-    def after_blocks(self) -> list[nn.Parameter]:
-        """Parameters above the last block: they adapt whenever the last block does."""
 
 
 def real_positions(length_B: Tensor, longest: int) -> Tensor:

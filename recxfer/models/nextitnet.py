@@ -9,13 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from recxfer.models.backbone import (
-    Backbone,
-    BackboneConfig,
-    Block,
-    initialise_embedding,
-    real_positions,
-)
+from recxfer.models.backbone import Backbone, BackboneConfig, Block, initialise_embedding
 from recxfer.models.convolution import KERNEL, DilatedConv
 from recxfer.models.dropout import Dropout
 from recxfer.models.rectified_norm import rectified_norm
@@ -93,14 +87,12 @@ class NextItNet(Backbone):
         embedded_BLD: Tensor = self.item_table(item_BL)
         return embedded_BLD
 
-    def encode(self, embedded_BLD: Tensor, length_B: Tensor) -> Tensor:
-        """See `Backbone.encode`."""
-        real_BL = real_positions(length_B, embedded_BLD.shape[1])
+    def enter(self, embedded_BLD: Tensor) -> Tensor:
+        """See `Backbone.enter`."""
         hidden_BLD: Tensor = self.dropout(embedded_BLD)
-        for block in self.residual_blocks:
-            hidden_BLD = block(hidden_BLD, real_BL)
         return hidden_BLD
 
-    def after_blocks(self) -> list[nn.Parameter]:
-        """See `Backbone.after_blocks`."""
-        return []
+    @property
+    def above(self) -> nn.Module:
+        """See `Backbone.above`: nothing."""
+        return nn.Identity()

@@ -18,7 +18,6 @@ from recxfer.models.backbone import (
     BackboneConfig,
     Block,
     initialise_embedding,
-    real_positions,
 )
 from recxfer.models.dropout import Dropout
 
@@ -158,19 +157,16 @@ class SASRec(Backbone):
         embedded_BLD: Tensor = self.item_table(item_BL)
         return embedded_BLD
 
-    def encode(self, embedded_BLD: Tensor, length_B: Tensor) -> Tensor:
-        """See `Backbone.encode`."""
+    def enter(self, embedded_BLD: Tensor) -> Tensor:
+        """See `Backbone.enter`."""
         L = embedded_BLD.shape[1]
-        real_BL = real_positions(length_B, L)
         hidden_BLD: Tensor = self.dropout(embedded_BLD + self.position_table.weight[:L])
-        for block in self.residual_blocks:
-            hidden_BLD = block(hidden_BLD, real_BL)
-        normed_BLD: Tensor = self.norm(hidden_BLD)
-        return normed_BLD
+        return hidden_BLD
 
-    def after_blocks(self) -> list[nn.Parameter]:
-        """See `Backbone.after_blocks`."""
-        return list(self.norm.parameters())
+    @property
+    def above(self) -> nn.Module:
+        """See `Backbone.above`: the last norm."""
+        return self.norm
 
 
 def _visible(real_BL: Tensor) -> Tensor:

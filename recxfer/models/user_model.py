@@ -1,5 +1,6 @@
 """A backbone, a way to read one user vector, and a head: what most transfer methods train."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -16,6 +17,10 @@ Readout = Literal["token", "first-token", "last", "mean"]
 behind the history of a causal backbone, at both ends of another (PeterRec, section 3.2).
 `first-token` adds one in front alone, for a backbone that is not causal. `last` takes the last
 event's hidden state; `mean` averages all of them."""
+
+
+Encode = Callable[[Tensor, Tensor], Tensor]
+"""Embedded rows (B, L, D) and their lengths (B) to hidden states (B, L, D)."""
 
 
 class UserModel(nn.Module):
@@ -55,13 +60,21 @@ class UserModel(nn.Module):
         self.own_names: frozenset[str] = frozenset()
         """Tensors of the backbone, by name, that are this task's own and not shared with others."""
 
-    def user_vectors(self, item_BL: Tensor, length_B: Tensor) -> Tensor:
-        """One vector per history (B, D)."""
+    def user_vectors(
+        self, item_BL: Tensor, length_B: Tensor, encode: Encode | None = None
+    ) -> Tensor:
+        """One vector per history (B, D).
+
+        Args:
+            item_BL: histories.
+            length_B: their lengths.
+            encode: runs the blocks; by default the backbone does.
+        """
         embedded_BLD = self.backbone.embed(item_BL)
         for end, token_D in zip(self.token_ends, self.tokens, strict=True):
             add = append_token if end == "behind" else prepend_token
             embedded_BLD, length_B = add(embedded_BLD, length_B, token_D)
-        hidden_BLD = self.backbone.encode(embedded_BLD, length_B)
+        hidden_BLD = (encode or self.backbone.encode)(embedded_BLD, length_B)
         if self.readout == "mean":
             return mean_positions(hidden_BLD, length_B)
         if self.readout == "first-token":

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from recxfer.data.batches import evaluation_batches
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.data.tables import write_table
@@ -31,6 +33,7 @@ TARGET = "target"
 RANK = "rank"
 TOP = "top"
 SCORES = "scores"
+DECISIONS = "decisions"
 
 
 Slice = tuple[str, NDArray[np.int64]]
@@ -60,8 +63,8 @@ class Cases:
     """Every case of a run, in row order, with what the run made of it."""
 
     frame: pl.DataFrame
-    """user, target and, for item tasks, rank and perhaps top; for classes, scores. Items are
-    numbered as in the dataset's tables, from 1, classes from 0."""
+    """user, target and, for item tasks, rank and perhaps top; for classes, scores; decisions where
+    the run takes any. Items are numbered as in the dataset's tables, from 1, classes from 0."""
 
     num_outputs: int
 
@@ -69,6 +72,14 @@ class Cases:
     def ranks_items(self) -> bool:
         """Whether the cases are rankings, not classifications."""
         return RANK in self.frame.columns
+
+    @property
+    def decisions(self) -> NDArray[np.float64] | None:
+        """How much of each block's trainable copy each case read (R, N); None where that is no
+        question."""
+        if DECISIONS not in self.frame.columns:
+            return None
+        return self.frame[DECISIONS].to_numpy().astype(np.float64)
 
     def people(self, chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Whose case each one is, of all cases or of the chosen ones."""
@@ -120,6 +131,24 @@ def cases_of(
     return Cases(frame, run.task.num_outputs), rows
 
 
+def decisions_of(run: Run, rows: Rows) -> Tensor | None:
+    """How much of each block's trainable copy each row reads, float32 on the CPU (R, N).
+
+    None where the run decides nothing row by row.
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+    with torch.inference_mode():
+        for row_B in evaluation_batches(rows):
+            gate_BN = run.learner.decisions(run.model, rows.batch(row_B).to(run.device))
+            if gate_BN is None:
+                return None
+            found.append((row_B, gate_BN.float().cpu()))
+    decision_RN = torch.empty(len(rows), found[0][1].shape[1])
+    for row_B, gate_BN in found:
+        decision_RN[row_B] = gate_BN
+    return decision_RN
+
+
 def slices_of(run: Run, rows: Rows, dataset: Path | None, by: str) -> list[Slice]:
     """Cases by a property: name of each slice and its case numbers, empty slices left out."""
     target = run.target if dataset is None else run.open_target(dataset)
@@ -130,6 +159,9 @@ def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl
     assert rows.target_R is not None
     first = 1 if run.task.ranks_items else 0
     columns = {USER: rows.user_R.numpy(), TARGET: (rows.target_R + first).numpy()}
+    decision_RN = decisions_of(run, rows)
+    if decision_RN is not None:
+        columns[DECISIONS] = decision_RN.numpy()
     if not run.task.ranks_items:
         score_RC = class_scores(run.learner, run.model, rows, run.device)
         return pl.DataFrame({**columns, SCORES: score_RC.numpy()})

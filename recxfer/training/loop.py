@@ -140,6 +140,8 @@ def _train_epoch(
             mine = () if processes.is_first() else (processes.rank(),)
             stream = Rng(rng.derive("step", state.phase, state.epoch, step, *mine))
             stream.seed_all("dropout")
+            if phase.schedule is not None:
+                phase.schedule((state.epoch + step / len(batches)) / epochs)
             rate = learning_rate(optim, (state.epoch + (step + 1) / len(batches)) / epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate

@@ -9,6 +9,7 @@ from recxfer.foundation.names import CHECKPOINT
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
 from recxfer.models.heads import LinearHead
+from recxfer.models.policy import PolicyNetwork
 from recxfer.training.checkpoints import build_backbone
 from recxfer.training.runs import Run
 
@@ -28,12 +29,13 @@ class Size:
 def size_of(run: Run) -> Size:
     """Measure a run's checkpoint."""
     path = run.path / CHECKPOINT
-    backbones = {
-        name: module for name, module in run.model.named_modules() if isinstance(module, Backbone)
-    }
-    if not backbones:
+    if not any(isinstance(module, Backbone) for module in run.model.modules()):
         return Size(path.stat().st_size, None)
-    tables = [f"{name}.item_table." for name in backbones]
+    tables = [
+        f"{name}.item_table."
+        for name, module in run.model.named_modules()
+        if isinstance(module, (Backbone, PolicyNetwork))
+    ]
     if run.task.ranks_items:
         tables += [
             f"{name}."

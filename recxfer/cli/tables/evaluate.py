@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from recxfer.commands.decisions import ALL, DecisionFigures
 from recxfer.commands.evaluate import EvaluateResult, RunFigures, SliceFigures
 from recxfer.commands.sequence import TaskSequence
 from recxfer.training.continual import Continual
@@ -25,6 +26,9 @@ def render(result: EvaluateResult) -> RenderableType:
     for run, task in dict.fromkeys((part.run, part.task) for part in result.slices):
         own = [part for part in result.slices if (part.run, part.task) == (run, task)]
         parts.append(_slices(run, result.by or "", own))
+    for run, task in dict.fromkeys((part.run, part.task) for part in result.decisions):
+        told = [part for part in result.decisions if (part.run, part.task) == (run, task)]
+        parts.append(_decisions(run, told))
     return Group(*parts)
 
 
@@ -102,6 +106,25 @@ def _slices(run: str, by: str, slices: Sequence[SliceFigures]) -> Table:
         table.add_column(Text(f"{part.slice}\n({part.cases:,})"), justify="right")
     for metric in slices[0].metrics:
         table.add_row(Text(metric), *(_figure(part.metrics[metric]) for part in slices))
+    return table
+
+
+def _decisions(run: str, told: Sequence[DecisionFigures]) -> Table:
+    table = Table(title=Text(f"Blocks that {run} fine-tunes"), title_justify="left")
+    table.add_column("cases", style="bold")
+    table.add_column("mean", justify="right")
+    for count in range(len(told[0].counts)):
+        table.add_column(str(count), justify="right")
+    for block in range(len(told[0].blocks)):
+        table.add_column(f"block {block}", justify="right")
+    for part, before in zip(told, [None, *told[:-1]], strict=True):
+        if before is not None and before.by != part.by:
+            table.add_section()
+        name = part.slice if part.by == ALL else f"{part.by} {part.slice}"
+        shares = (f"{share:.0%}" for share in (*part.counts, *part.blocks))
+        table.add_row(Text(f"{name} ({part.cases:,})"), f"{part.mean:.2f}", *shares)
+    table.caption = "Share of the cases with so many fine-tuned blocks, and of each block."
+    table.caption_justify = "left"
     return table
 
 

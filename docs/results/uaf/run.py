@@ -1,0 +1,318 @@
+"""Everything on this page: which blocks are fine-tuned, decided per user and for all alike.
+
+Usage: python docs/results/uaf/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
+
+FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
+are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
+one thread; `--jobs` of them run side by side. Results go into `results.parquet` beside this script
+(with --quick, into WORK_DIRECTORY); once every part is there, so do the tables of `index.md`.
+"""
+
+import argparse
+import itertools
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from experiments import comparison, fill, recxfer  # noqa: E402  # one folder up
+from page import tables  # noqa: E402
+from users import (  # noqa: E402
+    decisions_of_run,
+    information,
+    own_masks,
+    under_shuffled_decisions,
+)
+
+SEEDS = (0, 1, 2)
+NUM_BLOCKS = 4
+DIRECTIONS = (("food", "kitchen"), ("kitchen", "food"))
+TASKS = {
+    "food to kitchen": ("food", "kitchen-cold", "cross-domain"),
+    "kitchen to food": ("kitchen", "food-cold", "cross-domain"),
+    "gender": ("ml1m", "ml1m", "profile:gender"),
+}
+"""What is transferred: the base's domain, the target, and what `--task` calls it."""
+
+LEARNED = {name: ["--method", "uaf", "--set", f"policy={name}"] for name in ("hard", "soft", "rl")}
+BASELINES = {
+    "finetune": ["--method", "finetune"],
+    **{
+        f"last {k}": ["--method", "last-layers", "--set", f"layers={k}"]
+        for k in range(1, NUM_BLOCKS + 1)
+    },
+    "probe": ["--method", "probe"],
+    "peterrec": ["--method", "peterrec"],
+}
+VARIANTS = {
+    "hard": LEARNED["hard"],
+    "hard, gru": [*LEARNED["hard"], "--set", "network=gru"],
+    "hard, temperature stays at 10": [*LEARNED["hard"], "--set", "final_temperature=10"],
+    "hard, tables trained": [*LEARNED["hard"], "--set", "item_table=trained"],
+    "rl": LEARNED["rl"],
+    "rl, pays for pretrained blocks": [*LEARNED["rl"], "--set", "reward_paid=pretrained"],
+    "rl, blocks cost nothing": [*LEARNED["rl"], "--set", "reward_cost=0"],
+}
+MASKS = [
+    mask for size in range(NUM_BLOCKS + 1)
+    for mask in itertools.combinations(range(NUM_BLOCKS), size)
+]  # fmt: skip
+"""Every global strategy: which blocks are fine-tuned for everybody."""
+
+PRETRAINING = {"food": ["--epochs", 8], "kitchen": ["--epochs", 8], "ml1m": ["--epochs", 12]}
+ITEM_BUDGET = [
+    "--epochs", 4, "--batch-size", 128, "--lr", 3e-4, "--set", "readout=last",
+]  # fmt: skip
+"""That of the page of PeterRec; histories are read at their last event, which was better there than
+at a token for all methods, and leaves nothing to train below the blocks."""
+
+PROFILE_BUDGET = ["--epochs", 12]
+PROFILE_PROBE = ["--epochs", 60, "--lr", 0.01]
+METRIC = {"cross-domain": "NDCG@10", "profile": "log_likelihood"}
+"""What validation chooses by."""
+
+
+class Bench:
+    """The work directory: what is made in it, and who makes it."""
+
+    def __init__(self, work, jobs, *, quick):
+        self.work, self.quick = work, quick
+        self.seeds = SEEDS[:1] if quick else SEEDS
+        self.few = ["--epochs", 1] if quick else []
+        self.pool = ThreadPoolExecutor(jobs)
+        self.bases = set()
+        self.waiting = []
+
+    def base(self, data):
+        """A nextitnet base, pretrained when it is first asked for."""
+        path = self.work / f"base-{data}"
+        if data not in self.bases:
+            self.bases.add(data)
+            self.pool.submit(
+                recxfer, "pretrain", self.work / data, path, "--backbone", "nextitnet",
+                "--set", "width=64", "--threads", 1, *PRETRAINING[data], *self.few,
+            ).result()  # fmt: skip
+        return path
+
+    def transfer(self, name, methods, *, seeds=None, target=None):
+        """Ask for runs of a task; returns each method's directories, one per seed."""
+        source, usual, task = TASKS[name]
+        base, target = self.base(source), target or usual
+        folder = self.work / f"{target}-{task.replace(':', '-')}"
+        folder.mkdir(exist_ok=True)
+        profile = task.startswith("profile")
+        runs = {}
+        for seed in seeds or self.seeds:
+            for method, words in methods.items():
+                run = folder / f"{re.sub(r'[^a-z0-9.]+', '-', method)}-{seed}"
+                budget = PROFILE_BUDGET if profile else ITEM_BUDGET
+                more = PROFILE_PROBE if profile and method == "probe" else []
+                self.waiting.append(
+                    self.pool.submit(
+                        recxfer, "transfer", base, self.work / target, run, "--task", task,
+                        "--seed", seed, "--threads", 1, *budget, *more, *words, *self.few,
+                    )
+                )  # fmt: skip
+                runs.setdefault(method, []).append(run)
+        return runs
+
+    def wait(self):
+        """Until everything asked for is done; what each run printed."""
+        found = [future.result() for future in self.waiting]
+        self.waiting.clear()
+        return found
+
+
+def prepare(work, amazon):
+    """Both shops with each other's cold people, food's people in later times, and ML-1M."""
+    recxfer("prepare", "movielens-1m", work / "ml1m")
+    for domain in ("food", "kitchen"):
+        recxfer("prepare", amazon / f"{domain}.csv.gz", work / domain)
+    for source, target in DIRECTIONS:
+        recxfer(
+            "prepare", amazon / f"{target}.csv.gz", work / f"{target}-cold",
+            "--link", work / source, "--split", "users",
+        )  # fmt: skip
+    recxfer(
+        "prepare", amazon / "kitchen.csv.gz", work / "kitchen-later",
+        "--link", work / "food", "--split", "temporal",
+    )  # fmt: skip
+
+
+def named(mask):
+    """A mask as the page calls it."""
+    return "blocks " + (",".join(map(str, mask)) or "none")
+
+
+def fixed(mask):
+    """A global strategy, as words of `transfer`."""
+    if not mask:
+        return ["--method", "uaf", "--set", "policy=frozen"]
+    blocks = "--set", f"blocks={','.join(map(str, mask))}"
+    return ["--method", "uaf", "--set", "policy=fixed", *blocks]
+
+
+def search(bench, name):
+    """Every global strategy, seed 0: name to its validation metric."""
+    masks = MASKS if not bench.quick else [(), (3,), (0, 1, 2, 3)]
+    bench.transfer(name, {named(mask): fixed(mask) for mask in masks}, seeds=SEEDS[:1])
+    metric = METRIC[TASKS[name][2].partition(":")[0]]
+    told = [float(one["validation"][metric]) for one in bench.wait()]
+    return dict(zip(masks, told, strict=True))
+
+
+def chance(runs):
+    """Policies by chance that fine-tune as many blocks as the hard policy does, on average."""
+    rate = np.mean([decisions_of_run(run, "valid").mean() for run in runs["hard"]])
+    words = ["--set", f"rate={rate:.2f}"]
+    return {
+        name: ["--method", "uaf", "--set", f"policy={name}", *words]
+        for name in ("random", "layer-dropout")
+    }
+
+
+def learn(bench, name):
+    """All runs of a task by method; the best global strategy is found first."""
+    found = search(bench, name)
+    best = max(found, key=found.get)
+    runs = bench.transfer(name, LEARNED | BASELINES | {named(best): fixed(best)})
+    bench.wait()
+    runs |= bench.transfer(name, chance(runs))
+    bench.wait()
+    runs["best fixed"] = runs.pop(named(best))
+    return runs, found, best
+
+
+def policies(bench, names):
+    """The three policies against all baselines."""
+    found = []
+    for name in names:
+        runs, searched, best = learn(bench, name)
+        profile = TASKS[name][2].startswith("profile")
+        for reference in ("best fixed", "finetune"):
+            by = ("label" if profile else "history-length") if reference == "best fixed" else None
+            found += comparison(runs, reference, by=by, task=name)
+        if profile:
+            found += comparison(runs, "best fixed", by="history-length", task=name)
+        found += [
+            {
+                "task": name, "kind": "search", "method": named(mask), "value": value,
+                "chosen": mask == best,
+            }
+            for mask, value in searched.items()
+        ]  # fmt: skip
+        found += decided(runs, name)
+    return found
+
+
+def decided(runs, name):
+    """What each policy decides: how often, for whom, and what becomes of it when shuffled."""
+    found = []
+    for method in (*LEARNED, "random"):
+        for seed, run in enumerate(runs[method]):
+            facts = {"task": name, "method": method, "seed": seed}
+            gates = decisions_of_run(run, "test")
+            counts = np.bincount((gates >= 0.5).sum(1), minlength=gates.shape[1] + 1)
+            found += [
+                {**facts, "kind": "decided", "metric": f"{count} blocks", "value": float(value)}
+                for count, value in enumerate(counts / len(gates))
+            ]
+            found += [
+                {**facts, "kind": "decided", "metric": f"block {block}", "value": float(value)}
+                for block, value in enumerate(gates.mean(0))
+            ]
+            found += [{**facts, "kind": "information", **row} for row in information(run)]
+        shuffled = under_shuffled_decisions(runs[method])
+        found += [{"task": name, "method": method, "kind": "shuffled", **row} for row in shuffled]
+    found += [
+        {"task": name, "kind": "own masks", "method": "hard", **row}
+        for row in own_masks(runs["hard"][0])
+    ]
+    return found
+
+
+def later(bench):
+    """Food to kitchen, tested on all that came after a day: people with and without a past."""
+    methods = LEARNED | {name: BASELINES[name] for name in ("finetune", "probe", "peterrec")}
+    runs = bench.transfer("food to kitchen", methods, seeds=SEEDS[:1], target="kitchen-later")
+    bench.wait()
+    return comparison(runs, "finetune", by="target-events", task="food to kitchen")
+
+
+def variants(bench):
+    """Settings of the policies, one seed each."""
+    found = []
+    for name in ("food to kitchen", "gender"):
+        runs = bench.transfer(name, VARIANTS, seeds=SEEDS[:1])
+        bench.wait()
+        found += comparison(runs, "hard", task=name)
+        for method, (run,) in runs.items():
+            mean = float(decisions_of_run(run, "test").sum(1).mean())
+            found.append(
+                {"task": name, "kind": "decided", "method": method, "metric": "mean", "value": mean}
+            )
+    return found
+
+
+def costs(bench):
+    """Of a step and of scoring a user: the benchmark, alone on the machine, with one thread."""
+    script = HERE.parents[2] / "tests" / "benchmarks" / "uaf_speed.py"
+    command = [sys.executable, str(script), "1", "64", "64"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    line = re.compile(r"(\w+), width (\d+): (.+) costs ([\d.]+)x .*, and ([\d.]+)x ")
+    return [
+        {
+            "kind": "cost", "backbone": backbone, "width": int(width), "method": method,
+            "step": float(step), "score": float(score),
+        }
+        for backbone, width, method, step, score in line.findall(done.stdout)
+    ]  # fmt: skip
+
+
+PARTS = {
+    "cross-domain": lambda bench: policies(bench, ["food to kitchen", "kitchen to food"]),
+    "profiles": lambda bench: policies(bench, ["gender"]),
+    "later": later,
+    "variants": variants,
+    "costs": costs,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("amazon", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="others stay as they are")
+    parser.add_argument("--quick", action="store_true", help="one part, one seed, one epoch")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.work.mkdir(parents=True, exist_ok=True)
+    prepare(options.work, options.amazon)
+    bench = Bench(options.work, options.jobs, quick=options.quick)
+    out = options.work if options.quick else HERE
+    results = out / "results.parquet"
+    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
+    for part in options.parts or (["profiles"] if options.quick else list(PARTS)):
+        rows = pl.DataFrame(PARTS[part](bench), infer_schema_length=None)
+        kept = found.filter(pl.col("part") != part)
+        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
+        found.write_parquet(results)
+        print(part, "done", file=sys.stderr, flush=True)
+    made = tables(found)
+    for name, table in made.items():
+        print(f"\n{name}\n\n{table}")
+    if set(found["part"]) == set(PARTS):
+        fill(out / "index.md", made)
+
+
+if __name__ == "__main__":
+    main()

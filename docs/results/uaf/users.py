@@ -1,0 +1,165 @@
+"""Whether decisions are about users: their information, and what shuffling them costs.
+
+Shape letters: R cases, N blocks, M masks.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from experiments import mean_over_seeds
+
+from recxfer.foundation.console import SilentReporter
+from recxfer.training.cases import Protocol, cases_of, decisions_of
+from recxfer.training.metrics import class_metrics, ranking_metrics
+from recxfer.training.opening import open_run
+from recxfer.training.ranking import rank
+from recxfer.training.statistics import compare
+from recxfer.training.validation import class_scores
+
+CPU = torch.device("cpu")
+SHUFFLES = 200
+"""Of decisions among cases, for what information is found by mere chance."""
+
+QUANTILES = 10
+AT = (5, 10)
+FEW = 2_000
+"""Cases on which every mask of a trained network is tried, at most."""
+
+
+def decisions_of_run(run, part):
+    """Gates (R, N) of the cases of a part."""
+    opened = open_run(run, CPU)
+    if part == "test":
+        return cases_of(opened, Protocol(), None, torch.float32, SilentReporter())[0].decisions
+    return decisions_of(opened, opened.rows(part)).numpy()
+
+
+def information(run):
+    """Mutual information, in bits, between decisions and what is known of a user.
+
+    `halves`: between the decision that a user gets by every other event of the history and the one
+    by the events in between. `history length`: of the test cases, in tenths. `label`: of profiles.
+    Each beside the mean and the 95 % quantile of the same after decisions are shuffled among users.
+    `entropy`: of the decisions themselves, the most that there can be.
+    """
+    opened = open_run(run, CPU)
+    rows = opened.rows("test")
+    # One case per user: those of one user would be found to be alike.
+    _, first = np.unique(rows.user_R.numpy(), return_index=True)
+    rows = rows.take(torch.from_numpy(first))
+    mask_R = masks(decisions_of(opened, rows).numpy())
+    length_R = rows.length_R.numpy()
+    edges = np.unique(np.quantile(length_R, np.linspace(0, 1, QUANTILES + 1)[1:-1]))
+    known = {"history length": (mask_R, np.searchsorted(edges, length_R))}
+    if not opened.task.ranks_items:
+        known["label"] = mask_R, rows.target_R.numpy()
+    long = rows.take((rows.length_R >= 2).nonzero().squeeze(1))
+    known["halves"] = tuple(
+        masks(decisions_of(opened, every_other(long, offset)).numpy()) for offset in (0, 1)
+    )
+    found = [{"metric": "entropy", "value": mutual(mask_R, mask_R), "cases": mask_R.size}]
+    draw = np.random.default_rng(0)
+    for name, (one, other) in known.items():
+        null = [mutual(draw.permutation(one), other) for _ in range(SHUFFLES)]
+        value = mutual(one, other)
+        found.append(
+            {
+                "metric": name, "value": value, "cases": one.size,
+                "shuffled": float(np.mean(null)), "shuffled_95": float(np.quantile(null, 0.95)),
+                "p": (1 + sum(chance >= value for chance in null)) / (1 + SHUFFLES),
+            }
+        )  # fmt: skip
+    return found
+
+
+def every_other(rows, offset):
+    """The same rows with every second event of their histories, from the first or second on."""
+    length_R = (rows.length_R - offset + 1) // 2
+    start_R = length_R.cumsum(0) - length_R
+    owner_E = torch.repeat_interleave(torch.arange(len(rows)), length_R)
+    place_E = torch.arange(owner_E.numel()) - start_R[owner_E]
+    item_E = rows.item_E[rows.start_R[owner_E] + offset + 2 * place_E]
+    return replace(rows, item_E=item_E, start_R=start_R, length_R=length_R)
+
+
+def masks(gates):
+    """Each row's decisions as one number."""
+    return (gates >= 0.5) @ (2 ** np.arange(gates.shape[1]))
+
+
+def mutual(one, other):
+    """Mutual information of two labellings in bits, from their joint frequencies."""
+    one, other = (np.unique(x, return_inverse=True)[1] for x in (one, other))
+    joint = np.zeros((one.max() + 1, other.max() + 1))
+    np.add.at(joint, (one, other), 1 / one.size)
+    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    there = joint > 0
+    return float((joint[there] * np.log2(joint[there] / independent[there])).sum())
+
+
+class Under:
+    """A run's learner with given decisions (R, N) in place of its own."""
+
+    def __init__(self, learner, gates):
+        self.learner, self.gates = learner, gates
+        self.output = learner.output
+
+    def represent(self, model, batch):
+        return self.learner.represent_under(model, batch, self.gates[batch.row_B])
+
+
+def measured(opened, rows, gates):
+    """Metrics of rows under given decisions."""
+    learner = Under(opened.learner, gates)
+    if opened.task.ranks_items:
+        return ranking_metrics(rank(learner, opened.model, rows, device=CPU).rank_R.numpy(), AT)
+    score_RC = class_scores(learner, opened.model, rows, CPU).double().numpy()
+    return class_metrics(score_RC, rows.target_R.numpy())
+
+
+def under_shuffled_decisions(runs):
+    """Test metrics with own decisions and with shuffled ones; means over seeds, in pairs."""
+    own, shuffled = [], []
+    for seed, run in enumerate(runs):
+        opened = open_run(run, CPU)
+        rows = opened.rows("test")
+        gates = decisions_of(opened, rows)
+        order_R = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+        own.append(measured(opened, rows, gates))
+        shuffled.append(measured(opened, rows, gates[order_R]))
+    people = rows.user_R.numpy()
+    own, shuffled = mean_over_seeds(own), mean_over_seeds(shuffled)
+    return [
+        {
+            "metric": name,
+            "own": float(own[name](np.ones((1, people.size)))[0]),
+            "value": float(shuffled[name](np.ones((1, people.size)))[0]),
+            "difference": found.value, "difference_low": found.low, "difference_high": found.high,
+            "p": found.p, "seeds": len(runs),
+        }
+        for name, found in compare(shuffled, own, people, seed=0).items()
+    ]  # fmt: skip
+
+
+def own_masks(run):
+    """The policy against every mask for all, in its own trained network, on validation."""
+    opened = open_run(run, CPU)
+    rows = opened.rows("valid")
+    drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:FEW]
+    rows = rows.take(drawn.sort().values)
+    gates = decisions_of(opened, rows)
+    num_blocks = gates.shape[1]
+    metric = "NDCG@10" if opened.task.ranks_items else "AUC"
+    tried = {"policy": gates}
+    for number in range(2**num_blocks):
+        mask_N = torch.tensor([number >> block & 1 for block in range(num_blocks)]).float()
+        blocks = ",".join(str(block) for block in range(num_blocks) if mask_N[block])
+        tried[f"blocks {blocks or 'none'}"] = mask_N.expand_as(gates)
+    return [
+        {
+            "slice": name, "metric": metric, "cases": len(rows),
+            "value": float(measured(opened, rows, gates)[metric](np.ones((1, len(rows))))[0]),
+        }
+        for name, gates in tried.items()
+    ]  # fmt: skip

@@ -1,0 +1,124 @@
+"""Cost of `uaf` beside `finetune` on the same network and task: of a step, and of scoring a user.
+
+`both` is `hard` with both copies of each block run, forward and back, for every row. All train in
+one process, step by step in turn, so that ratios hold on a machine with other work to do.
+Decisions are near even, as at the start: the most groups that there can be.
+Usage: python uaf_speed.py [THREADS [ROWS [WIDTH ...]]]
+"""
+
+import statistics
+import sys
+import time
+
+import torch
+from torch import Tensor
+from transfer_speed import BACKBONE_SETTINGS, profile_examples
+
+from recxfer.data.rows import Batch, Rows
+from recxfer.foundation.device import choose_precision, keep_freed_memory
+from recxfer.foundation.rng import Rng
+from recxfer.methods import METHODS
+from recxfer.methods.contract import Base
+from recxfer.methods.task import Task
+from recxfer.models import BACKBONES
+from recxfer.models.estimators import straight_through
+from recxfer.training.loop import autocast, freeze_all_but
+from recxfer.training.optim import OptimConfig, build_optimiser
+
+ITEMS, STEPS = 3_000, 12
+TASK = Task("profile", 2, "label", ("a", "b"))
+CPU = torch.device("cpu")
+RIVALS = {
+    "hard": ("uaf", {"policy": "hard"}),
+    "both": ("uaf", {"policy": "hard"}),
+    "hard, gru": ("uaf", {"policy": "hard", "network": "gru"}),
+    "soft": ("uaf", {"policy": "soft"}),
+    "rl": ("uaf", {"policy": "rl"}),
+    "random": ("uaf", {"policy": "random"}),
+    "half fixed": ("uaf", {"policy": "fixed"}),
+    "peterrec": ("peterrec", {}),
+}
+
+
+class Trainee:
+    """A model in the last phase of its method."""
+
+    def __init__(self, name: str, backbone: str, rows: Rows, width: int) -> None:
+        backbone_type = BACKBONES.resolve(backbone)
+        config = backbone_type.config_type(width=width, **BACKBONE_SETTINGS[backbone])
+        network = backbone_type(config, ITEMS, causal=True)
+        method, settings = RIVALS.get(name, (name, {}))
+        if settings.get("policy") == "fixed":
+            half = len(network.blocks) // 2
+            settings = {**settings, "blocks": tuple(range(half, 2 * half))}
+        method_type = METHODS.resolve(method)
+        self.name, self.rows = name, rows
+        self.learner = method_type(method_type.config_type(**settings))
+        self.model = self.learner.assemble(Base(network, None, "next-item"), TASK, Rng(0))
+        self.learner.count(self.model, rows)
+        phase = self.learner.phases(self.model, TASK)[-1]
+        if phase.schedule is not None:
+            phase.schedule(0.0)
+        freeze_all_but(self.model, phase.trainable)
+        self.optimiser = build_optimiser(self.model, phase.trainable, OptimConfig())
+        self.batch = rows.batch(torch.arange(len(rows)))
+
+    def loss(self, rng: Rng) -> Tensor:
+        if self.name != "both":
+            return self.learner.loss(self.model, self.batch, rng)
+        gate_BN = straight_through(self.model.logits(self.batch), 10.0, rng.generator("gumbel"))
+        user_BD = self.model.vectors(self.batch, gate_BN, "blended")
+        return self.learner._usual.loss_of(self.model.user, user_BD, self.batch.target_B, rng)
+
+    def step(self, number: int) -> float:
+        """Seconds of one step."""
+        self.model.train()
+        started = time.perf_counter()
+        with autocast(CPU, choose_precision("auto", CPU)):
+            loss = self.loss(Rng(number))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return time.perf_counter() - started
+
+    def score(self, batch: Batch) -> float:
+        """Seconds of encoding a batch."""
+        self.model.eval()
+        started = time.perf_counter()
+        with torch.inference_mode():
+            if self.name == "both":
+                gate_BN = self.learner.decisions(self.model, batch)
+                self.model.vectors(batch, gate_BN, "blended")
+            else:
+                self.learner.represent(self.model, batch)
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
+    num_rows = int(sys.argv[2]) if len(sys.argv) > 2 else 64
+    keep_freed_memory()
+    for backbone in BACKBONE_SETTINGS:
+        for width in map(int, sys.argv[3:] or ("64", "128")):
+            torch.manual_seed(0)
+            rows = profile_examples(num_rows, ITEMS)
+            full = Trainee("finetune", backbone, rows, width)
+            others = [Trainee(name, backbone, rows, width) for name in RIVALS]
+            steps: dict[str, list[float]] = {name: [] for name in RIVALS}
+            scored: dict[str, list[float]] = {name: [] for name in RIVALS}
+            for number in range(STEPS):
+                whole, encoded = full.step(number), full.score(full.batch)
+                for other in others:
+                    steps[other.name].append(other.step(number) / whole)
+                    scored[other.name].append(other.score(other.batch) / encoded)
+            for name in RIVALS:
+                print(
+                    f"{backbone}, width {width}: {name} costs {statistics.median(steps[name]):.2f}x"
+                    f" the time of a finetune step, and {statistics.median(scored[name]):.2f}x "
+                    "that of scoring a user",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
