@@ -39,11 +39,11 @@ def tables(found):
             made[task] = profile_table(of_task)
     rows = found.filter(part="few labels")
     if rows.height:
-        for (protocol,), some in rows.group_by("protocol", maintain_order=True):
+        for (protocol,), some in rows.group_by("how", maintain_order=True):
             made[f"few labels, {protocol}"] = share_table(some)
     rows = found.filter(part="food to kitchen")
     if rows.height:
-        for (protocol,), some in rows.group_by("protocol", maintain_order=True):
+        for (protocol,), some in rows.group_by("how", maintain_order=True):
             made[f"food to kitchen, {protocol}"] = ranked_table(some)
     rows = found.filter(part="bases")
     if rows.height:
@@ -103,7 +103,7 @@ def claimed(row):
     """The cells of a claim that rests on a difference."""
     digits = 4 if row["metric"].startswith("NDCG") else 3
     return [
-        f"`{row['method']}` against `{row['reference']}`", PROTOCOLS[row["protocol"]],
+        f"`{row['method']}` against `{row['reference']}`", PROTOCOLS[row["how"]],
         f"{row['metric']} {difference(row, digits=digits)}", row["seeds"],
     ]  # fmt: skip
 
@@ -135,7 +135,7 @@ def paired(rows):
     """Rows by protocol and method, each as a dict by reference."""
     found = {}
     for row in rows.to_dicts():
-        found.setdefault((row["protocol"], row["method"]), {})[row["reference"]] = row
+        found.setdefault((row["how"], row["method"]), {})[row["reference"]] = row
     return found
 
 
