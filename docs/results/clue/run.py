@@ -45,13 +45,19 @@ PRETRAINING = {
     "ml1m": ["--epochs", 15, "--batch-size", 256, "--lr", 1e-3, "--set", "data.windows=last"],
     "food": ["--epochs", 10, "--batch-size", 256, "--lr", 1e-3],
 }
-"""The same for every objective: batches of 256 people, so that losses that compare them can."""
+"""Of every objective: batches of 256 people, so that losses that compare them can."""
+
+PREDICTIVE = ["--batch-size", 64, "--set", "projected=512"]
+"""Of losses that predict a view and compare nobody, which need steps and a wide projection instead:
+chosen on validation (see the page, what was tried)."""
 
 
-def clue(*settings):
+def clue(loss, *settings):
     """Words of a contrastive run whose user vector is what transfers to profiles read."""
-    words = [word for setting in ("readout=mean", *settings) for word in ("--set", setting)]
-    return ["--objective", "clue", *words]
+    settings = (f"loss={loss}", "readout=mean", *settings)
+    words = [word for setting in settings for word in ("--set", setting)]
+    more = PREDICTIVE if loss in ("simsiam", "byol") else []
+    return ["--objective", "clue", *more, *words]
 
 
 ITEM_LEVEL = {"next-item": [], "cloze": ["--objective", "cloze"]}
@@ -59,7 +65,7 @@ RANDOM = {"random": ["--epochs", 1, "--lr", 1e-12]}
 """An encoder as it was drawn: nothing moves by more than 1e-10."""
 
 CLUE = {
-    f"{loss}, {view}": clue(f"loss={loss}", f"views={view}")
+    f"{loss}, {view}": clue(loss, f"views={view}")
     for loss, views in (
         ("simsiam", VIEWS),
         ("nt-xent", VIEWS),
@@ -68,14 +74,14 @@ CLUE = {
     )
     for view in views
 }
-JOINT = {"nt-xent, crop, next items too": clue("loss=nt-xent", "views=crop", "next_item=1")}
+JOINT = {"nt-xent, crop, next items too": clue("nt-xent", "views=crop", "next_item=1")}
 STRENGTHS = {
     **{
-        f"nt-xent, crop of {keep:.0%}": clue("loss=nt-xent", "views=crop", f"crop_keep={keep}")
+        f"nt-xent, crop of {keep:.0%}": clue("nt-xent", "views=crop", f"crop_keep={keep}")
         for keep in (0.3, 0.1)
     },
-    "nt-xent, reorder of 100%": clue("loss=nt-xent", "views=reorder", "reorder_share=1"),
-    "nt-xent, all at once": clue("loss=nt-xent", f"views={','.join(VIEWS[1:])}", "mix=compose"),
+    "nt-xent, reorder of 100%": clue("nt-xent", "views=reorder", "reorder_share=1"),
+    "nt-xent, all at once": clue("nt-xent", f"views={','.join(VIEWS[1:])}", "mix=compose"),
 }
 MILD = {
     "nt-xent, crop of 30%": "nt-xent, crop",
@@ -86,7 +92,9 @@ MILD = {
 """What each strength is compared with: the same view at its default."""
 
 LESS = {
-    f"simsiam, crop, no {name}": clue("views=crop", f"{part}=false", "allow_collapse=true")
+    f"simsiam, crop, no {name}": clue(
+        "simsiam", "views=crop", f"{part}=false", "allow_collapse=true"
+    )
     for name, part in (("stop-gradient", "stop_gradient"), ("predictor", "predictor"))
 }
 BASES = RANDOM | ITEM_LEVEL | CLUE | JOINT | STRENGTHS | LESS
