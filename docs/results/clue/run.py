@@ -184,6 +184,8 @@ class Bench:
             more: words behind those of the protocol.
             once: one seed of each.
         """
+        seeds = {base: SEEDS[:1] if once else self.seeds(base) for base in bases}
+        self.bases_first("ml1m", seeds)
         runs = {}
         for base in bases:
             if base == "random" and protocol == "finetune":
@@ -195,9 +197,15 @@ class Bench:
                     f"{group}-{task}-{protocol}", "ml1m", base, "ml1m", f"profile:{task}",
                     [*words, *more], seed,
                 )
-                for seed in (SEEDS[:1] if once else self.seeds(base))
+                for seed in seeds[base]
             ]  # fmt: skip
         return runs
+
+    def bases_first(self, data, seeds):
+        """Ask for bases before what begins with them: a worker that waits works at nothing."""
+        for base, of_base in seeds.items():
+            for seed in of_base:
+                self.base(data, base, seed)
 
     def regression(self, task):
         """Logistic regression on the set of items, once per label."""
@@ -340,6 +348,8 @@ def few_labels(bench):
 def domains(bench):
     """Food to kitchen: cold people, every target item ranked."""
     runs = {"probe": {}, "finetune": {}}
+    seeds = {base: SEEDS[:1] if base == "simsiam, dropout" else bench.seeds(base) for base in SHOPS}
+    bench.bases_first("food", seeds)
     for protocol, of_bases in runs.items():
         for base in SHOPS:
             words = ["--method", protocol, *ITEM_BUDGET]
@@ -349,7 +359,7 @@ def domains(bench):
                 bench.transfer(
                     f"kitchen-{protocol}", "food", base, "kitchen-cold", "cross-domain", words, seed
                 )
-                for seed in (SEEDS[:1] if base == "simsiam, dropout" else bench.seeds(base))
+                for seed in seeds[base]
             ]
     plain_ones = {
         name: [
