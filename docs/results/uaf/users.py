@@ -45,9 +45,9 @@ def information(run):
     """
     opened = open_run(run, CPU)
     rows = opened.rows("test")
-    # One case per user: those of one user would be found to be alike.
-    _, first = np.unique(rows.user_R.numpy(), return_index=True)
-    rows = rows.take(torch.from_numpy(first))
+    # One case per user, the last: those of one user would be found to be alike.
+    _, behind = np.unique(rows.user_R.numpy()[::-1], return_index=True)
+    rows = rows.take(torch.from_numpy(len(rows) - 1 - behind))
     mask_R = masks(decisions_of(opened, rows).numpy())
     length_R = rows.length_R.numpy()
     edges = np.unique(np.quantile(length_R, np.linspace(0, 1, QUANTILES + 1)[1:-1]))
@@ -55,9 +55,10 @@ def information(run):
     if not opened.task.ranks_items:
         known["label"] = mask_R, rows.target_R.numpy()
     long = rows.take((rows.length_R >= 2).nonzero().squeeze(1))
-    known["halves"] = tuple(
-        masks(decisions_of(opened, every_other(long, offset)).numpy()) for offset in (0, 1)
-    )
+    if len(long):
+        known["halves"] = tuple(
+            masks(decisions_of(opened, every_other(long, offset)).numpy()) for offset in (0, 1)
+        )
     found = [{"metric": "entropy", "value": mutual(mask_R, mask_R), "cases": mask_R.size}]
     draw = np.random.default_rng(0)
     for name, (one, other) in known.items():
