@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recxfer.commands.decisions import DecisionFigures, decision_figures
+from recxfer.commands.figures import RunDifference, RunFigures, SliceFigures
 from recxfer.commands.fitting import warn_of_empty
 from recxfer.commands.report import write_report
 from recxfer.commands.sequence import Entry, Key, TaskSequence, by_task, entries, sequence_of
@@ -35,7 +36,7 @@ from recxfer.training.cases import (
 from recxfer.training.metrics import Metric
 from recxfer.training.opening import Bases, open_run, refuse_unneeded_base
 from recxfer.training.runs import Run
-from recxfer.training.sizes import Size, size_of
+from recxfer.training.sizes import size_of
 from recxfer.training.statistics import (
     RESAMPLES,
     Difference,
@@ -75,59 +76,6 @@ class EvaluateConfig:
     precision: str = "fp32"
     threads: int | None = None
     overwrite: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFigures:
-    """One run's metrics."""
-
-    run: str
-    method: str
-    number: int | None
-    """Which task of the run, counted from 1; None where a run is for one task alone."""
-
-    task: str
-    dataset: str
-    cases: int
-    people: int
-    """Whose cases these are; intervals resample people."""
-
-    candidates: str
-    """`all`, or `1+N sampled`: metrics among sampled candidates are no metrics among all."""
-
-    seen: Literal["excluded", "kept"] | None
-    """Whether items that a user met before are candidates, which is where published figures differ;
-    None for profiles."""
-
-    size: Size
-    """What the run adds to the backbone it stands on."""
-
-    metrics: Mapping[str, Figure]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunDifference:
-    """One metric of one run minus that of the first one of its task."""
-
-    run: str
-    against: str
-    task: str
-    dataset: str
-    metric: str
-    difference: Difference
-    p_holm: float
-    """The p-value adjusted for the number of runs compared with the first (Holm)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SliceFigures:
-    """One run's metrics on some of the cases."""
-
-    run: str
-    task: str
-    slice: str
-    cases: int
-    metrics: Mapping[str, Figure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

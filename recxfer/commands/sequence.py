@@ -3,17 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from recxfer.commands.figures import RunFigures
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import sha256_of
 from recxfer.methods.task import Task
 from recxfer.training.checkpoints import checkpoint_of, read_checked_header
 from recxfer.training.continual import Continual, continual_metrics
 from recxfer.training.holding import find_task, holds_tasks, tasks_of
-
-if TYPE_CHECKING:
-    from recxfer.commands.evaluate import RunFigures
 
 Key = tuple[str, str]
 """A task's name and, where some run holds several tasks, the fingerprint of its dataset."""
@@ -106,7 +104,7 @@ def by_task(found: Sequence[Entry]) -> dict[Key, list[Entry]]:
 
 
 def sequence_of(
-    found: Sequence[Entry], figures: Mapping[tuple[Path, Key], "RunFigures"]
+    found: Sequence[Entry], figures: Mapping[tuple[Path, Key], RunFigures]
 ) -> TaskSequence | None:
     """The matrix of tasks by runs; None where the runs were not made one from another.
 
@@ -156,7 +154,7 @@ def sequence_of(
     )
 
 
-def _headline(figures: "RunFigures") -> str:
+def _headline(figures: RunFigures) -> str:
     """The metric of a task that stands in the matrix."""
     if "accuracy" in figures.metrics:
         return "accuracy"

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from recxfer.commands.decisions import ALL, DecisionFigures
-from recxfer.commands.evaluate import EvaluateResult, RunFigures, SliceFigures
+from recxfer.commands.evaluate import EvaluateResult
+from recxfer.commands.figures import RunFigures, SliceFigures
 from recxfer.commands.sequence import TaskSequence
 from recxfer.training.continual import Continual
 from recxfer.training.sizes import Size
