@@ -155,11 +155,7 @@ def resolve(
         raise UsageError(
             f"--by {by}: there are {', '.join(SLICERS)}", hint=suggestion(by, list(SLICERS))
         )
-    given = {
-        "--at": at is not None,
-        "--candidates": candidates != "all",
-        "--keep-seen": keep_seen,
-    }
+    given = {"--at": at is not None, "--candidates": candidates != "all", "--keep-seen": keep_seen}
     return EvaluateConfig(
         runs=tuple(runs),
         base=base,
