@@ -200,17 +200,17 @@ def pair_table(rows):
 
 
 def spread_table(rows):
-    """What became of the vectors, and what pretraining took; a mean over seeds."""
+    """What became of the vectors; a mean over seeds."""
     columns = ("recognition", "std", "effective_rank", "projected_std", "projected_rank",
-               "best_epoch", "seconds", "rate")  # fmt: skip
+               "best_epoch")  # fmt: skip
     mean = rows.group_by("method", maintain_order=True).agg(pl.col(columns).mean(), pl.len())
     return markdown(
         ["pretraining", "recognition", "std", "rank", "projected std, last epoch",
-         "projected rank, last epoch", "epoch kept", "seconds", "seqs/s", "seeds"],
+         "projected rank, last epoch", "epoch kept", "seeds"],
         [
             [f"`{row['method']}`",
              *("" if row[name] is None else f"{row[name]:.{digits}f}"
-               for name, digits in zip(columns, (3, 2, 1, 2, 1, 1, 0, 0), strict=True)),
+               for name, digits in zip(columns, (3, 2, 1, 2, 1, 1), strict=True)),
              row["len"]]
             for row in mean.to_dicts()
         ],
