@@ -31,7 +31,8 @@ def tables(found):
     """The page's tables by name; only those whose part was run."""
     made = {}
     parts = set(found["part"])
-    if {"gender", "bases", "strengths", "collapse", "food to kitchen"} <= parts:
+    needed = {"gender", "few labels", "bases", "strengths", "collapse", "food to kitchen"}
+    if needed <= parts:
         made["claims"] = claims_table(found)
     for part in ("gender", "more profiles"):
         rows = found.filter(part=part)
@@ -79,6 +80,10 @@ def claims_table(found):
         for row in part.to_dicts():
             verdict = said(row, "yes", "no: below")
             lines.append([text, *claimed(row), verdict])
+    few = found.filter(pl.col("part") == "few labels", method=BEST, metric="AUC")
+    for row in few.filter(pl.col("how") == "finetune").to_dicts():
+        text = f"gate, {row['share']:.0%} of the labels"
+        lines.append([text, *claimed(row), said(row, "yes", "no: below")])
     for text, part, method, reference in VIEW_CLAIMS:
         rows = found.filter(part=part, method=method, reference=reference, metric="AUC")
         lines += [
