@@ -40,9 +40,10 @@ def tables(found):
             made[f"order {letter}, forgetting"] = forgetting_table(of_order)
         made["orders, quality"] = places_table(rows.filter(kind="quality"))
     rows = found.filter(part="domains")
-    for (order,), of_order in rows.group_by("order", maintain_order=True):
-        first, second = order.split()
-        made[f"{first} then {second}"] = domains_table(of_order)
+    if rows.height:
+        for (order,), of_order in rows.group_by("order", maintain_order=True):
+            first, second = order.split()
+            made[f"{first} then {second}"] = domains_table(of_order)
     rows = found.filter(part="curve")
     if rows.height:
         made["pruning"] = pruning_table(rows.filter(metric="NDCG@10"))
