@@ -1,9 +1,12 @@
 """What the scripts of the result pages share: runs that resume, and tables over seeds."""
 
+import argparse
 import json
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,7 @@ def recxfer(*words, out=None):
         out: what it makes, if that is not the last of its paths.
     """
     out = Path(out or (words[2] if words[0] != "transfer" else words[3]))
-    record = out.with_name(out.name + ".json")
+    record = _record(out)
     if not record.exists():
         command = [sys.executable, "-m", "recxfer", *map(str, words), "--json", "--overwrite"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -39,6 +42,88 @@ def recxfer(*words, out=None):
         record.write_text(done.stdout)
         print(out, "done", file=sys.stderr, flush=True)
     return json.loads(record.read_text())
+
+
+def record_of(run):
+    """What `--json` printed of a finished run."""
+    return json.loads(_record(run).read_text())
+
+
+def _record(run):
+    return run.with_name(run.name + ".json")
+
+
+class Bench:
+    """The work directory: what is made in it, and who makes it, some of it side by side."""
+
+    def __init__(self, work, jobs, *, quick):
+        self.work, self.quick = work, quick
+        self.few = ["--epochs", 1] if quick else []
+        self.pool = ThreadPoolExecutor(jobs)
+        self.bases = set()
+        self.waiting = []
+
+    def pretrained(self, data, path, *words):
+        """A base, made when it is first asked for; returns its path."""
+        if path not in self.bases:
+            self.bases.add(path)
+            self.pool.submit(
+                recxfer, "pretrain", self.work / data, path, *words, "--threads", 1, *self.few
+            ).result()
+        return path
+
+    def ask(self, *commands):
+        """Ask for commands, each a sequence of words, to be run one after another."""
+        self.waiting.append(self.pool.submit(lambda: [recxfer(*words) for words in commands]))
+
+    def wait(self):
+        """Until everything asked for is done; what each command printed."""
+        found = [told for future in self.waiting for told in future.result()]
+        self.waiting.clear()
+        return found
+
+
+def run_page(description, here, *, bench, prepare, parts, quick, tables, plot=None):
+    """The command line of a page: makes its parts, keeps their rows, fills its tables.
+
+    Args:
+        description: for `--help`.
+        here: the folder of the page.
+        bench: the class of its work directory.
+        prepare: makes datasets, given the work directory and the folder of raw files.
+        parts: functions of a bench that return rows, by name.
+        quick: names of the parts that `--quick` makes.
+        tables: makes tables by name of all rows.
+        plot: a function that draws rows into a file, and the file's name.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("raw", type=Path, help="holds food.csv.gz and kitchen.csv.gz")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--parts", nargs="+", choices=parts, help="others stay as they are")
+    parser.add_argument("--quick", action="store_true", help="few parts, one seed, one epoch")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    prepare(options.work, options.raw)
+    made = bench(options.work, options.jobs, quick=options.quick)
+    out = options.work if options.quick else here
+    results = out / "results.parquet"
+    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
+    for part in options.parts or (quick if options.quick else parts):
+        started = time.perf_counter()
+        rows = pl.DataFrame(parts[part](made), infer_schema_length=None)
+        kept = found.filter(pl.col("part") != part)
+        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
+        found.write_parquet(results)
+        print(f"{part} done, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    shown = tables(found)
+    for name, table in shown.items():
+        print(f"\n{name}\n\n{table}")
+    if set(found["part"]) == set(parts):
+        fill(out / "index.md", shown)
+        if plot is not None:
+            draw, name = plot
+            draw(found, out / name)
 
 
 def item_sets(dataset, column, part):
@@ -93,13 +178,13 @@ def mean_over_seeds(metrics):
     }
 
 
-def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=None, **facts):
-    """Figures of methods averaged over their seeds, each beside a reference on the same people.
+def comparison(runs, *references, protocol=None, at=(5, 10), by=None, others=None, **facts):
+    """Figures of methods averaged over their seeds, each beside references on the same people.
 
     Args:
         runs: directories of each method's runs, one per seed; (directory, number) for one task of
             a run that holds several.
-        reference: the method that the others are compared with.
+        references: the methods that the others are compared with.
         protocol: what is ranked; by default the test part, all items.
         at: cut-offs.
         by: a slicer; the slice `all` is always there.
@@ -107,7 +192,7 @@ def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=No
         facts: columns of their own for all rows.
 
     Returns:
-        One dict per slice, method and metric.
+        One dict per reference, slice, method and metric.
     """
     protocol = protocol or Protocol()
     runs = {method: [_numbered(run) for run in of_seeds] for method, of_seeds in runs.items()}
@@ -118,7 +203,7 @@ def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=No
     one, cases, rows = next(iter(opened.values()))[0]
     people = cases.people()
     slices = [("all", None), *(slices_of(one, rows, None, by) if by else [])]
-    found = []
+    found = {reference: [] for reference in references}
     for name, chosen in slices:
         measured = {
             method: mean_over_seeds([cases.metrics(at, chosen) for _, cases, _ in of_seeds])
@@ -128,31 +213,34 @@ def comparison(runs, reference, *, protocol=None, at=(5, 10), by=None, others=No
             measured |= others or {}
         who = people if chosen is None else people[chosen]
         for method, metrics in measured.items():
-            against = compare(metrics, measured[reference], who, seed=0)
-            for metric, figure in estimate(metrics, who, seed=0).items():
-                difference = against[metric]
-                found.append(
-                    {
-                        **facts,
-                        "by": by or "",
-                        "slice": name,
-                        "method": method,
-                        "metric": metric,
-                        "value": figure.value,
-                        "low": figure.low,
-                        "high": figure.high,
-                        "reference": reference,
-                        "difference": difference.value,
-                        "difference_low": difference.low,
-                        "difference_high": difference.high,
-                        "p": difference.p,
-                        "seeds": len(runs.get(method, [None])),
-                        "cases": who.size,
-                        "people": np.unique(who).size,
-                        **_cost([run for run, _ in runs.get(method, [])]),
-                    }
-                )
-    return found
+            of_seeds = [run for run, _ in runs.get(method, [])]
+            figures = estimate(metrics, who, seed=0)
+            for reference in references:
+                against = compare(metrics, measured[reference], who, seed=0)
+                for metric, figure in figures.items():
+                    difference = against[metric]
+                    found[reference].append(
+                        {
+                            **facts,
+                            "by": by or "",
+                            "slice": name,
+                            "method": method,
+                            "metric": metric,
+                            "value": figure.value,
+                            "low": figure.low,
+                            "high": figure.high,
+                            "reference": reference,
+                            "difference": difference.value,
+                            "difference_low": difference.low,
+                            "difference_high": difference.high,
+                            "p": difference.p,
+                            "seeds": len(of_seeds) or 1,
+                            "cases": who.size,
+                            "people": np.unique(who).size,
+                            **cost_of(of_seeds),
+                        }
+                    )
+    return [row for rows in found.values() for row in rows]
 
 
 def _numbered(run):
@@ -160,9 +248,9 @@ def _numbered(run):
     return run if isinstance(run, tuple) else (run, None)
 
 
-def _cost(runs):
+def cost_of(runs):
     """What training took, averaged over seeds; nothing for what is no run."""
-    records = [json.loads(run.with_name(run.name + ".json").read_text()) for run in runs]
+    records = [record_of(run) for run in runs]
     if not records:
         return {}
     return {

@@ -10,12 +10,9 @@ one thread; `--jobs` of them run side by side. Results go into `results.parquet`
 matplotlib: `pip install recxfer[plot]`.
 """
 
-import argparse
 import json
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -28,11 +25,13 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from experiments import (  # noqa: E402  # one folder up, for the pages to share
+    Bench,
     cases_of_run,
     comparison,
-    fill,
     logistic_regression,
+    record_of,
     recxfer,
+    run_page,
 )
 from page import draw, tables  # noqa: E402
 
@@ -123,6 +122,9 @@ SHOPS = ("random", "next-item", "cloze", "simsiam, dropout", "nt-xent, crop", *J
 NOTHING = "no pretraining"
 """A frozen random encoder under a probe, a network from scratch under fine-tuning."""
 
+REFERENCES = (NOTHING, "next-item")
+"""What every base is compared with, in pairs."""
+
 PROFILE_BUDGET = {
     "probe": ["--method", "probe", "--epochs", 60, "--lr", 0.01],
     "finetune": ["--method", "finetune", "--epochs", 12],
@@ -141,13 +143,11 @@ ITEM_BUDGET = [
 """A fifth of the people, with the learning rate of the page of PeterRec."""
 
 
-class Bench:
-    """The work directory: what is made in it, and who makes it."""
+class Runs(Bench):
+    """Bases of many objectives, and what begins with them."""
 
     def __init__(self, work, jobs, *, quick):
-        self.work, self.quick = work, quick
-        self.few = ["--epochs", 1] if quick else []
-        self.pool = ThreadPoolExecutor(jobs)
+        super().__init__(work, jobs, quick=quick)
         self.asked, self.regressions = {}, {}
 
     def seeds(self, base):
@@ -213,11 +213,6 @@ class Bench:
             self.regressions[task] = logistic_regression(Dataset(self.work / "ml1m"), task)
         return {"logistic regression": self.regressions[task]}
 
-    def wait(self):
-        """Until everything asked for is done."""
-        for future in self.asked.values():
-            future.result()
-
     def _ask(self, path, *words, after=None):
         """Ask for a run once. What it begins with was asked for before, and so is under way."""
         if path in self.asked:
@@ -228,9 +223,10 @@ class Bench:
         def work():
             if before is not None:
                 before.result()
-            recxfer(*words)
+            return [recxfer(*words)]
 
         self.asked[path] = self.pool.submit(work)
+        self.waiting.append(self.asked[path])
 
 
 def plain(name):
@@ -254,9 +250,7 @@ def bases(bench):
     runs = bench.of_bases("full", names, "gender", "probe")
     bench.wait()
     others = bench.regression("gender")
-    found = []
-    for reference in (NOTHING, "next-item"):
-        found += comparison(runs, reference, others=others, task="gender", how="probe")
+    found = comparison(runs, *REFERENCES, others=others, task="gender", how="probe")
     for loss in ("simsiam", "nt-xent"):
         pair = {name: runs[name] for name in (f"{loss}, crop", f"{loss}, dropout")}
         found += comparison(pair, f"{loss}, crop", task="gender", how="probe")
@@ -268,7 +262,7 @@ def spread(bench, name, seeds):
     found = []
     for seed in seeds:
         path = bench.base("ml1m", name, seed)
-        record = json.loads(path.with_name(path.name + ".json").read_text())
+        record = record_of(path)
         history = pl.read_parquet(path / HISTORY)
         kept = history.filter(epoch=record["best_epoch"]).row(0, named=True)
         last = history.row(-1, named=True)
@@ -321,8 +315,7 @@ def protocols(bench, tasks, *, once):
     found = []
     for (task, protocol), of_bases in runs.items():
         others = bench.regression(task)
-        for reference in (NOTHING, "next-item"):
-            found += comparison(of_bases, reference, others=others, task=task, how=protocol)
+        found += comparison(of_bases, *REFERENCES, others=others, task=task, how=protocol)
     return found
 
 
@@ -374,9 +367,8 @@ def domains(bench):
     return [
         row
         for protocol, of_bases in runs.items()
-        for reference in (NOTHING, "next-item")
         for row in comparison(
-            of_bases | plain_ones, reference, task="food to kitchen", how=protocol
+            of_bases | plain_ones, *REFERENCES, task="food to kitchen", how=protocol
         )
     ]
 
@@ -489,34 +481,14 @@ PARTS = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("amazon", type=Path)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="others stay as they are")
-    parser.add_argument("--quick", action="store_true", help="two parts, one seed, one epoch")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    prepare(options.work, options.amazon)
-    bench = Bench(options.work, options.jobs, quick=options.quick)
-    out = options.work if options.quick else HERE
-    results = out / "results.parquet"
-    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
-    for part in options.parts or (["few labels", "bad input"] if options.quick else list(PARTS)):
-        started = time.perf_counter()
-        rows = pl.DataFrame(PARTS[part](bench), infer_schema_length=None)
-        kept = found.filter(pl.col("part") != part)
-        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
-        found.write_parquet(results)
-        print(f"{part} done, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    made = tables(found)
-    for name, table in made.items():
-        print(f"\n{name}\n\n{table}")
-    if set(found["part"]) == set(PARTS):
-        fill(out / "index.md", made)
-        draw(found, out / "people.svg")
-
-
 if __name__ == "__main__":
-    main()
+    run_page(
+        __doc__,
+        HERE,
+        bench=Runs,
+        prepare=prepare,
+        parts=PARTS,
+        quick=("few labels", "bad input"),
+        tables=tables,
+        plot=(draw, "people.svg"),
+    )

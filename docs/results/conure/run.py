@@ -9,13 +9,8 @@ this script (with --quick, into WORK_DIRECTORY); once every part is there, so do
 `index.md` and `pruning.svg`. Drawing needs matplotlib: `pip install recxfer[plot]`.
 """
 
-import argparse
-import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import polars as pl
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.following import exposed
@@ -24,7 +19,14 @@ from recxfer.foundation.names import CHECKPOINT
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiments import comparison, fill, recxfer  # noqa: E402  # one folder up, for pages to share
+from experiments import (  # noqa: E402  # one folder up, for the pages to share
+    Bench,
+    comparison,
+    cost_of,
+    record_of,
+    recxfer,
+    run_page,
+)
 from page import draw, tables  # noqa: E402
 
 SEEDS = (0, 1, 2)
@@ -88,30 +90,19 @@ SEVERAL = (0.0, 0.7, 0.9)
 """Of which the curve has three seeds."""
 
 
-class Bench:
-    """The work directory: what is made in it, and who makes it."""
+class Runs(Bench):
+    """Runs task after task, and for a task alone."""
 
     def __init__(self, work, jobs, *, quick):
-        self.work, self.quick = work, quick
+        super().__init__(work, jobs, quick=quick)
         self.seeds = SEEDS[:1] if quick else SEEDS
-        self.pool = ThreadPoolExecutor(jobs)
-        self.bases = {}
-        self.waiting = []
 
     def base(self, task):
         """A nextitnet base, pretrained when it is first asked for."""
-        path = self.work / f"base-{task}"
-        if task not in self.bases:
-            self.bases[task] = self.pool.submit(
-                recxfer, "pretrain", self.work / TASKS[task][0], path, "--backbone", "nextitnet",
-                "--set", "width=64", "--threads", 1, *PRETRAINING[task], *self.few(),
-            )  # fmt: skip
-            self.bases[task].result()
-        return path
-
-    def few(self):
-        """One epoch where it has to be quick."""
-        return ["--epochs", 1] if self.quick else []
+        return self.pretrained(
+            TASKS[task][0], self.work / f"base-{task}",
+            "--backbone", "nextitnet", "--set", "width=64", *PRETRAINING[task],
+        )  # fmt: skip
 
     def in_turn(self, order, method, seed):
         """Ask for the runs of a sequence.
@@ -135,7 +126,7 @@ class Bench:
             )
             places.append((run, number))
             before = run
-        self.waiting.append(self.pool.submit(lambda: [recxfer(*words) for words in steps]))
+        self.ask(*steps)
         return dict(zip(order, places, strict=True))
 
     def alone(self, base_task, name, method, seed, more=()):
@@ -145,7 +136,7 @@ class Bench:
         folder.mkdir(exist_ok=True)
         run = folder / f"{name}-{method}-{seed}"
         words = self._words(base, name, run, seed, [*ALONE[method], *more])
-        self.waiting.append(self.pool.submit(recxfer, *words))
+        self.ask(words)
         return run
 
     def pruned(self, rate, seed, *, retrain):
@@ -155,14 +146,8 @@ class Bench:
         run = folder / f"{rate}-{seed}-{'after' if retrain else 'before'}"
         words = ["--method", "conure", "--set", f"prune={rate}", "--set", f"retrain={int(retrain)}"]
         asked = self._words(self.base("movies"), "movies", run, seed, words, FIRST_EPOCHS["movies"])
-        self.waiting.append(self.pool.submit(recxfer, *asked))
+        self.ask(asked)
         return run
-
-    def wait(self):
-        """Until everything asked for is done."""
-        for future in self.waiting:
-            future.result()
-        self.waiting.clear()
 
     def _words(self, base, name, run, seed, method, epochs=None, *, halves=1):
         data, task = TASKS[name]
@@ -170,7 +155,7 @@ class Bench:
         return [
             "transfer", base, self.work / data, run, "--task", task, "--seed", seed,
             "--threads", 1, *method, "--lr", learning_rate(name, method),
-            "--epochs", epochs or most // halves, *PATIENCE, *self.few(),
+            "--epochs", epochs or most // halves, *PATIENCE, *self.few,
         ]  # fmt: skip
 
 
@@ -249,19 +234,23 @@ def sequence(bench):
         else:
             runs |= single[name]
             references = ["scratch", "finetune", "peterrec", "probe"]
-        for reference in references:
-            rows += comparison(
-                runs, reference, at=(10,), task=name, order=" ".join(order), kind="quality"
-            )
+        rows += comparison(
+            runs, *references, at=(10,), task=name, order=" ".join(order), kind="quality"
+        )
         learned = {
             method: [places[name] for places in of_seeds] for method, of_seeds in found.items()
         }
-        learned |= single.get(name, {})
+        learned |= {
+            method: [(run, None) for run in of_seeds]
+            for method, of_seeds in single.get(name, {}).items()
+        }
         rows += [
-            {**row, "kind": "cost"}
-            for row in comparison(learned, "conure", at=(10,), task=name)
-            if row["metric"] in ("NDCG@10", "accuracy")
-        ]
+            {
+                "kind": "cost", "task": name, "method": method,
+                **cost_of([run for run, _ in of_seeds]),
+            }
+            for method, of_seeds in learned.items()
+        ]  # fmt: skip
     return rows
 
 
@@ -376,11 +365,6 @@ def bytes_of(run):
     return (run / CHECKPOINT).stat().st_size
 
 
-def record_of(run):
-    """What `transfer --json` said of a finished run."""
-    return json.loads(run.with_name(run.name + ".json").read_text())
-
-
 def exposure(bench):
     """Events held out in one of two datasets that the other trains on, by how they were split."""
     whole = Dataset(bench.work / "ml1m")
@@ -404,33 +388,14 @@ PARTS = {
 QUICK = ("exposure", "curve")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("amazon", type=Path)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="others stay as they are")
-    parser.add_argument("--quick", action="store_true", help="two parts, one seed, one epoch")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    prepare(options.work, options.amazon)
-    bench = Bench(options.work, options.jobs, quick=options.quick)
-    out = options.work if options.quick else HERE
-    results = out / "results.parquet"
-    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
-    for part in options.parts or (QUICK if options.quick else list(PARTS)):
-        rows = pl.DataFrame(PARTS[part](bench), infer_schema_length=None)
-        kept = found.filter(pl.col("part") != part)
-        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
-        found.write_parquet(results)
-        print(part, "done", file=sys.stderr, flush=True)
-    made = tables(found)
-    for name, table in made.items():
-        print(f"\n{name}\n\n{table}")
-    if set(found["part"]) == set(PARTS):
-        fill(out / "index.md", made)
-        draw(found, out / "pruning.svg")
-
-
 if __name__ == "__main__":
-    main()
+    run_page(
+        __doc__,
+        HERE,
+        bench=Runs,
+        prepare=prepare,
+        parts=PARTS,
+        quick=QUICK,
+        tables=tables,
+        plot=(draw, "pruning.svg"),
+    )

@@ -9,9 +9,7 @@ one thread; `--jobs` of them run side by side. Results go into `results.parquet`
 `learning-curve.svg`. Drawing needs matplotlib: `pip install recxfer[plot]`.
 """
 
-import argparse
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +22,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from experiments import (  # noqa: E402  # one folder up, for the pages to share
+    Bench,
     cases_of_run,
     comparison,
-    fill,
     logistic_regression,
     recxfer,
+    run_page,
 )
 from page import draw, tables  # noqa: E402
 
@@ -98,28 +97,15 @@ SHAPES = {
 }
 
 
-class Bench:
-    """The work directory: what is made in it, and who makes it."""
-
-    def __init__(self, work, jobs, *, quick):
-        self.work, self.quick = work, quick
-        self.few = ["--epochs", 1] if quick else []
-        self.pool = ThreadPoolExecutor(jobs)
-        self.bases = set()
-        self.waiting = []
+class Runs(Bench):
+    """Runs of many methods from one base."""
 
     def base(self, data, objective="next-item"):
         """A nextitnet base, pretrained when the first part asks for it."""
-        path = self.work / f"{data}-{objective}"
-        if path not in self.bases:
-            budget = SHOP_BUDGET if data in ("food", "kitchen") else []
-            self.bases.add(path)
-            self.pool.submit(
-                recxfer, "pretrain", self.work / data, path,
-                "--backbone", "nextitnet", "--objective", objective, "--threads", 1,
-                *budget, *self.few,
-            ).result()  # fmt: skip
-        return path
+        return self.pretrained(
+            data, self.work / f"{data}-{objective}", "--backbone", "nextitnet",
+            "--objective", objective, *(SHOP_BUDGET if data in ("food", "kitchen") else []),
+        )  # fmt: skip
 
     def transfer(self, group, base, data, task, methods, budget, *, seeds=SEEDS):
         """Ask for runs; returns each method's directories, one per seed."""
@@ -135,21 +121,13 @@ class Bench:
                 )
                 profiles = task.startswith("profile:")
                 settings = [*budget, *(PROFILE_PROBE if profiles and method == "probe" else [])]
-                self._ask(
-                    "transfer", base, self.work / data, run, "--task", task,
-                    "--seed", seed, "--threads", 1, *settings, *words, *self.few,
+                asked = [*settings, *words, *self.few]
+                self.ask(
+                    ["transfer", base, self.work / data, run, "--task", task, "--seed", seed,
+                     "--threads", 1, *asked]
                 )  # fmt: skip
                 runs.setdefault(method, []).append(run)
         return runs
-
-    def wait(self):
-        """Until everything asked for is done."""
-        for future in self.waiting:
-            future.result()
-        self.waiting.clear()
-
-    def _ask(self, *words):
-        self.waiting.append(self.pool.submit(recxfer, *words))
 
 
 def prepare(work, amazon):
@@ -311,8 +289,7 @@ def readouts(bench):
         known = {name: RECOMMENDERS[name] for name in ("peterrec", "finetune", "probe")}
         runs |= bench.transfer(f"{source}-to-{target}", *where, known, ITEM_BUDGET)
         bench.wait()
-        for reference in ("finetune", "probe"):
-            found += comparison(runs, reference, task=f"{source} to {target}", ranked="all")
+        found += comparison(runs, "finetune", "probe", task=f"{source} to {target}", ranked="all")
     return found
 
 
@@ -386,33 +363,14 @@ PARTS = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("amazon", type=Path)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="others stay as they are")
-    parser.add_argument("--quick", action="store_true", help="two parts, one seed, one epoch")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    prepare(options.work, options.amazon)
-    bench = Bench(options.work, options.jobs, quick=options.quick)
-    out = options.work if options.quick else HERE
-    results = out / "results.parquet"
-    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
-    for part in options.parts or (["shapes", "reading"] if options.quick else list(PARTS)):
-        rows = pl.DataFrame(PARTS[part](bench), infer_schema_length=None)
-        kept = found.filter(pl.col("part") != part)
-        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
-        found.write_parquet(results)
-        print(part, "done", file=sys.stderr, flush=True)
-    made = tables(found)
-    for name, table in made.items():
-        print(f"\n{name}\n\n{table}")
-    if set(found["part"]) == set(PARTS):
-        fill(out / "index.md", made)
-        draw(found, out / "learning-curve.svg")
-
-
 if __name__ == "__main__":
-    main()
+    run_page(
+        __doc__,
+        HERE,
+        bench=Runs,
+        prepare=prepare,
+        parts=PARTS,
+        quick=("shapes", "reading"),
+        tables=tables,
+        plot=(draw, "learning-curve.svg"),
+    )

@@ -8,22 +8,19 @@ one thread; `--jobs` of them run side by side. Results go into `results.parquet`
 (with --quick, into WORK_DIRECTORY); once every part is there, so do the tables of `index.md`.
 """
 
-import argparse
 import itertools
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiments import comparison, fill, recxfer  # noqa: E402  # one folder up
+from experiments import Bench, comparison, recxfer, run_page  # noqa: E402  # one folder up
 from page import tables  # noqa: E402
 from users import (  # noqa: E402
     decisions_of_run,
@@ -80,27 +77,19 @@ METRIC = {"cross-domain": "NDCG@10", "profile": "log_likelihood"}
 """What validation chooses by."""
 
 
-class Bench:
-    """The work directory: what is made in it, and who makes it."""
+class Runs(Bench):
+    """Runs of many methods from one base."""
 
     def __init__(self, work, jobs, *, quick):
-        self.work, self.quick = work, quick
+        super().__init__(work, jobs, quick=quick)
         self.seeds = SEEDS[:1] if quick else SEEDS
-        self.few = ["--epochs", 1] if quick else []
-        self.pool = ThreadPoolExecutor(jobs)
-        self.bases = set()
-        self.waiting = []
 
     def base(self, data):
         """A nextitnet base, pretrained when it is first asked for."""
-        path = self.work / f"base-{data}"
-        if data not in self.bases:
-            self.bases.add(data)
-            self.pool.submit(
-                recxfer, "pretrain", self.work / data, path, "--backbone", "nextitnet",
-                "--set", "width=64", "--threads", 1, *PRETRAINING[data], *self.few,
-            ).result()  # fmt: skip
-        return path
+        return self.pretrained(
+            data, self.work / f"base-{data}", "--backbone", "nextitnet", "--set", "width=64",
+            *PRETRAINING[data],
+        )  # fmt: skip
 
     def transfer(self, name, methods, *, seeds=None, target=None):
         """Ask for runs of a task; returns each method's directories, one per seed."""
@@ -115,20 +104,13 @@ class Bench:
                 run = folder / f"{re.sub(r'[^a-z0-9.]+', '-', method)}-{seed}"
                 budget = PROFILE_BUDGET if profile else ITEM_BUDGET
                 more = PROFILE_PROBE if profile and method == "probe" else []
-                self.waiting.append(
-                    self.pool.submit(
-                        recxfer, "transfer", base, self.work / target, run, "--task", task,
-                        "--seed", seed, "--threads", 1, *budget, *more, *words, *self.few,
-                    )
+                asked = [*budget, *more, *words, *self.few]
+                self.ask(
+                    ["transfer", base, self.work / target, run, "--task", task, "--seed", seed,
+                     "--threads", 1, *asked]
                 )  # fmt: skip
                 runs.setdefault(method, []).append(run)
         return runs
-
-    def wait(self):
-        """Until everything asked for is done; what each run printed."""
-        found = [future.result() for future in self.waiting]
-        self.waiting.clear()
-        return found
 
 
 def prepare(work, amazon):
@@ -286,33 +268,14 @@ PARTS = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("amazon", type=Path)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="others stay as they are")
-    parser.add_argument("--quick", action="store_true", help="one part, one seed, one epoch")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    options.work.mkdir(parents=True, exist_ok=True)
-    prepare(options.work, options.amazon)
-    bench = Bench(options.work, options.jobs, quick=options.quick)
-    out = options.work if options.quick else HERE
-    results = out / "results.parquet"
-    found = pl.read_parquet(results) if results.exists() else pl.DataFrame({"part": []})
-    for part in options.parts or (["profiles"] if options.quick else list(PARTS)):
-        rows = pl.DataFrame(PARTS[part](bench), infer_schema_length=None)
-        kept = found.filter(pl.col("part") != part)
-        found = pl.concat([kept, rows.with_columns(part=pl.lit(part))], how="diagonal_relaxed")
-        found.write_parquet(results)
-        print(part, "done", file=sys.stderr, flush=True)
-    made = tables(found)
-    for name, table in made.items():
-        print(f"\n{name}\n\n{table}")
-    if set(found["part"]) == set(PARTS):
-        fill(out / "index.md", made)
-
-
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    run_page(
+        __doc__,
+        HERE,
+        bench=Runs,
+        prepare=prepare,
+        parts=PARTS,
+        quick=("profiles",),
+        tables=tables,
+    )
