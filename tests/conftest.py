@@ -1,7 +1,12 @@
-"""What tests share: quiet torch, hypothesis profiles, and two small worlds prepared once."""
+"""What tests share: quiet torch, hypothesis profiles, small worlds prepared once, and faults."""
 
 import os
 import random
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,3 +102,55 @@ def bases(world, films):
             pretrain.run(config, SilentReporter())
             runs[backbone, objective] = run
     return runs
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """A context in which training, asked so many times whether to stop, goes on, and then stops."""
+    from recxfer.training import session
+
+    @contextmanager
+    def context(times):
+        left = iter([False] * times)
+
+        @contextmanager
+        def stop_on_interrupt():
+            yield lambda: next(left, True)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(session, "stop_on_interrupt", stop_on_interrupt)
+            yield
+
+    return context
+
+
+@pytest.fixture
+def resumes_as_if_never_killed():
+    """Asserts that a `transfer` ends in the same bytes after a SIGKILL and `--resume`."""
+    from recxfer.foundation.names import CHECKPOINT
+
+    def check(dying, base, dataset, run, *options):
+        """Run it killed, resumed and whole.
+
+        Args:
+            dying: Python source that makes the process kill itself at some point.
+            base: as `transfer` takes it.
+            dataset: likewise.
+            run: likewise.
+            options: likewise.
+        """
+
+        def command(start, run, *more):
+            words = ["transfer", str(base), str(dataset), str(run), *options, *more]
+            return [sys.executable, *start, *words]
+
+        start = ["-c", f"{dying}from recxfer.__main__ import main\nmain()\n"]
+        killed = subprocess.run(command(start, run), check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert not run.exists()
+        start, whole = ["-m", "recxfer"], Path(f"{run}-whole")
+        subprocess.run(command(start, run, "--resume"), check=True, capture_output=True)
+        subprocess.run(command(start, whole), check=True, capture_output=True)
+        assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
+
+    return check

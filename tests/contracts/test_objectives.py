@@ -15,7 +15,6 @@ from recxfer.foundation.names import CHECKPOINT, HISTORY
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.models import BACKBONES
-from recxfer.training import session
 from recxfer.training.opening import open_base, open_run
 
 CPU = torch.device("cpu")
@@ -99,21 +98,11 @@ def test_the_same_seed_gives_the_same_bytes(objective, films, tmp_path):
 )
 @pytest.mark.parametrize("steps", [3, 9])
 def test_a_run_that_was_stopped_ends_in_the_same_bytes(
-    objective, settings, steps, films, tmp_path, monkeypatch
+    objective, settings, steps, films, tmp_path, stopped
 ):
-    from contextlib import contextmanager
-
     whole = learn(films, tmp_path / "whole", objective, settings=settings).path
-    left = iter([False] * steps)
-
-    @contextmanager
-    def stop_on_interrupt():
-        yield lambda: next(left, True)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "stop_on_interrupt", stop_on_interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            learn(films, tmp_path / "run", objective, settings=settings)
+    with stopped(steps):
+        learn(films, tmp_path / "run", objective, settings=settings)
     run = learn(films, tmp_path / "run", objective, settings=settings, resume=True).path
     for name in (CHECKPOINT, HISTORY):
         assert (run / name).read_bytes() == (whole / name).read_bytes()

@@ -1,10 +1,5 @@
 """`conure`: nothing is forgotten, to the bit; counts are exact; one file holds all tasks."""
 
-import signal
-import subprocess
-import sys
-from contextlib import contextmanager
-
 import pytest
 import torch
 
@@ -14,7 +9,6 @@ from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
-from recxfer.training import session
 from recxfer.training.opening import open_run
 from recxfer.training.ranking import recommend
 from recxfer.training.validation import class_scores
@@ -204,9 +198,7 @@ def test_faults_are_told_apart_and_leave_nothing(bases, films, books, tmp_path):
     ("steps", "rate"),
     [(3, "0.7"), (12, "0.7"), (20, "0.7"), (26, "0.7"), (3, "auto"), (26, "auto")],
 )
-def test_stopped_anywhere_it_ends_in_the_same_bytes(
-    bases, films, tmp_path, monkeypatch, steps, rate
-):
+def test_stopped_anywhere_it_ends_in_the_same_bytes(bases, films, tmp_path, stopped, steps, rate):
     base, settings = bases["nextitnet", "next-item"], [f"prune={rate}"]
 
     def adapt(name, **options):
@@ -214,51 +206,32 @@ def test_stopped_anywhere_it_ends_in_the_same_bytes(
         return (tmp_path / name / CHECKPOINT).read_bytes()
 
     whole = adapt("whole")
-    left = iter(range(steps))
-
-    @contextmanager
-    def stop_after():
-        yield lambda: next(left, None) is None
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "stop_on_interrupt", stop_after)
-        with pytest.raises(KeyboardInterrupt):
-            adapt("stopped")
+    with stopped(steps):
+        adapt("stopped")
     assert not (tmp_path / "stopped").exists()
     assert adapt("stopped", resume=True) == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped", "whole"]
 
 
 @pytest.mark.parametrize("phase", ["retrain", "train"])
-def test_killed_between_two_phases_it_ends_in_the_same_bytes(bases, films, tmp_path, phase):
+def test_killed_between_two_phases_it_ends_in_the_same_bytes(
+    bases, films, tmp_path, resumes_as_if_never_killed, phase
+):
     """A real SIGKILL, as soon as the phase before this one has pruned."""
-    base = bases["nextitnet", "next-item"]
-    learn(base, films, tmp_path / "one", "next-item")
-    arguments = [
-        str(tmp_path / "one"), str(films), str(tmp_path / "two"), "--method", "conure",
-        "--task", "profile:taste", "--epochs", "3", "--lr", "0.01", "--threads", "1",
-    ]  # fmt: skip
-    code = (
-        "import os, signal, sys\n"
+    learn(bases["nextitnet", "next-item"], films, tmp_path / "one", "next-item")
+    dying = (
+        "import os, signal\n"
         "from recxfer.methods.conure import Conure\n"
         "close = Conure.close\n"
         "def killed(self, model, phase, quality):\n"
         "    if phase.name == 'train': close(self, model, phase, quality)\n"
         f"    if phase.name == {phase!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Conure.close = killed\n"
-        "from recxfer.__main__ import main\n"
-        "main()\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code, "transfer", *arguments], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "two").exists()
-    command = [sys.executable, "-m", "recxfer", "transfer"]
-    subprocess.run([*command, *arguments, "--resume"], check=True, capture_output=True)
-    arguments[2] = str(tmp_path / "whole")
-    subprocess.run([*command, *arguments], check=True, capture_output=True)
-    assert (tmp_path / "two" / CHECKPOINT).read_bytes() == (
-        tmp_path / "whole" / CHECKPOINT
-    ).read_bytes()
+    resumes_as_if_never_killed(
+        dying, tmp_path / "one", films, tmp_path / "two", "--method", "conure",
+        "--task", "profile:taste", "--epochs", "3", "--lr", "0.01", "--threads", "1",
+    )  # fmt: skip
 
 
 def test_a_backbone_of_another_shape_than_the_header_says_is_refused(bases, films, tmp_path):

@@ -1,10 +1,6 @@
 """`uaf`: degenerate policies are their baselines to the bit; what is decided, kept and refused."""
 
 import itertools
-import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -19,7 +15,6 @@ from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.methods.uaf import UAF, UAFConfig
-from recxfer.training import session
 from recxfer.training.opening import open_base, open_run
 from recxfer.training.ranking import recommend
 from recxfer.training.validation import class_scores
@@ -326,7 +321,7 @@ def test_next_item_is_refused_with_what_there_is(bases, films, tmp_path):
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("steps", [2, 9, 20])
 def test_stopped_anywhere_it_ends_in_the_same_bytes(
-    policy, steps, dropping, films, tmp_path, monkeypatch
+    policy, steps, dropping, films, tmp_path, stopped
 ):
     def adapt(name, **options):
         words = (dropping / "nextitnet", films, tmp_path / name, "profile:taste")
@@ -334,39 +329,21 @@ def test_stopped_anywhere_it_ends_in_the_same_bytes(
         return (tmp_path / name / CHECKPOINT).read_bytes()
 
     whole = adapt("whole")
-    left = iter(range(steps))
-
-    @contextmanager
-    def stop_after():
-        yield lambda: next(left, None) is None
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "stop_on_interrupt", stop_after)
-        with pytest.raises(KeyboardInterrupt):
-            adapt("stopped")
+    with stopped(steps):
+        adapt("stopped")
     assert adapt("stopped", resume=True) == whole
 
 
-def test_killed_between_warm_up_and_reward_it_ends_in_the_same_bytes(dropping, films, tmp_path):
-    arguments = [
-        str(dropping / "nextitnet"), str(films), str(tmp_path / "run"), "--method", "uaf",
-        "--task", "profile:taste", "--epochs", "4", "--threads", "1", "--set", "policy=rl",
-    ]  # fmt: skip
-    code = (
+def test_killed_between_warm_up_and_reward_it_ends_in_the_same_bytes(
+    dropping, films, tmp_path, resumes_as_if_never_killed
+):
+    dying = (
         "import os, signal\n"
         "from recxfer.methods.uaf import UAF\n"
         "def killed(self, model, phase, quality): os.kill(os.getpid(), signal.SIGKILL)\n"
         "UAF.close = killed\n"
-        "from recxfer.__main__ import main\n"
-        "main()\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code, "transfer", *arguments], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "run").exists()
-    command = [sys.executable, "-m", "recxfer", "transfer"]
-    subprocess.run([*command, *arguments, "--resume"], check=True, capture_output=True)
-    arguments[2] = str(tmp_path / "whole")
-    subprocess.run([*command, *arguments], check=True, capture_output=True)
-    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == (
-        tmp_path / "whole" / CHECKPOINT
-    ).read_bytes()
+    resumes_as_if_never_killed(
+        dying, dropping / "nextitnet", films, tmp_path / "run", "--method", "uaf",
+        "--task", "profile:taste", "--epochs", "4", "--threads", "1", "--set", "policy=rl",
+    )  # fmt: skip

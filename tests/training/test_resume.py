@@ -29,26 +29,11 @@ def whole(films, tmp_path_factory):
     return run
 
 
-class StopAfter:
-    """A question that answers yes from the n-th time on."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    def __call__(self):
-        self.left -= 1
-        return self.left <= 0
-
-
 @pytest.mark.parametrize("steps", [1, 7, 15, 29])
-def test_stopped_anywhere_the_run_ends_in_the_same_bytes(
-    films, whole, tmp_path, monkeypatch, steps
-):
+def test_stopped_anywhere_the_run_ends_in_the_same_bytes(films, whole, tmp_path, stopped, steps):
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "stop_on_interrupt", _answering(StopAfter(steps)))
-        with pytest.raises(KeyboardInterrupt):
-            pretrain.run(configure(films, run), SilentReporter())
+    with stopped(steps - 1):
+        pretrain.run(configure(films, run), SilentReporter())
     assert not run.exists()
     assert (session.partial_directory(run) / RESUME).exists()
     with pytest.raises(UsageError, match="unfinished run"):
@@ -57,16 +42,6 @@ def test_stopped_anywhere_the_run_ends_in_the_same_bytes(
     assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
     assert (run / HISTORY).read_bytes() == (whole / HISTORY).read_bytes()
     assert not session.partial_directory(run).exists()
-
-
-def _answering(question):
-    from contextlib import contextmanager
-
-    @contextmanager
-    def stop_on_interrupt():
-        yield question
-
-    return stop_on_interrupt
 
 
 def _command(films, run, *more):
@@ -102,7 +77,7 @@ def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
 
 
 @pytest.mark.parametrize("steps", [2, 9])
-def test_a_stopped_transfer_ends_in_the_same_bytes(bases, films, tmp_path, monkeypatch, steps):
+def test_a_stopped_transfer_ends_in_the_same_bytes(bases, films, tmp_path, stopped, steps):
     def adapt(name, **options):
         config = transfer.resolve(
             bases["nextitnet", "next-item"],
@@ -117,19 +92,15 @@ def test_a_stopped_transfer_ends_in_the_same_bytes(bases, films, tmp_path, monke
         transfer.run(config, SilentReporter())
         return (tmp_path / name / CHECKPOINT).read_bytes()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "stop_on_interrupt", _answering(StopAfter(steps)))
-        with pytest.raises(KeyboardInterrupt):
-            adapt("stopped")
+    with stopped(steps - 1):
+        adapt("stopped")
     assert adapt("stopped", resume=True) == adapt("whole")
 
 
-def test_a_resume_with_other_settings_is_refused(films, tmp_path, monkeypatch):
+def test_a_resume_with_other_settings_is_refused(films, tmp_path, stopped):
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "stop_on_interrupt", _answering(StopAfter(5)))
-        with pytest.raises(KeyboardInterrupt):
-            pretrain.run(configure(films, run), SilentReporter())
+    with stopped(4):
+        pretrain.run(configure(films, run), SilentReporter())
     with pytest.raises(CheckpointError, match=r"other settings.*: seed was 0, now 5$"):
         pretrain.run(configure(films, run, resume=True, seed=5), SilentReporter())
     assert (session.partial_directory(run) / RESUME).exists()
