@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from recxfer.commands.training_config import TrainingConfig
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_cases, next_item_training, people_apart
 from recxfer.data.rows import Rows
@@ -42,23 +43,16 @@ class PretrainData(Config):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(TrainingConfig):
     """Everything that decides a pretrained run."""
 
     dataset: Path
-    run: Path
     objective: str = "next-item"
     objective_config: Config | None = None
     backbone: str = "sasrec"
     backbone_config: BackboneConfig | None = None
     optim: OptimConfig = field(default_factory=OptimConfig)
     data: PretrainData = field(default_factory=PretrainData)
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    overwrite: bool = False
-    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from recxfer.commands.training_config import TrainingConfig
 from recxfer.foundation.config import Config
 from recxfer.training.optim import OptimConfig
 
@@ -36,12 +37,11 @@ class TransferData(Config):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransferConfig:
+class TransferConfig(TrainingConfig):
     """Everything that decides a transferred run."""
 
     base: Path
     dataset: Path
-    run: Path
     method: str
     method_config: Config | None = None
     task: str = "next-item"
@@ -50,12 +50,6 @@ class TransferConfig:
 
     optim: OptimConfig = field(default_factory=TransferOptim)
     data: TransferData = field(default_factory=TransferData)
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    overwrite: bool = False
-    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
