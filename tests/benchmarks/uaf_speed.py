@@ -1,12 +1,14 @@
 """Cost of `uaf` beside `finetune` on the same network and task: of a step, and of scoring a user.
 
 `both` is `hard` with both copies of each block run, forward and back, for every row. All train in
-one process, step by step in turn, so that ratios hold on a machine with other work to do.
-Decisions are near even, as at the start: the most groups that there can be.
+one process, step by step in turn, so that ratios of time hold on a machine with other work to do.
+Memory is the peak of a process per method above what it held before its first step. Decisions are
+near even, as at the start: the most groups that there can be.
 Usage: python uaf_speed.py [THREADS [ROWS [WIDTH ...]]]
 """
 
 import statistics
+import subprocess
 import sys
 import time
 
@@ -16,6 +18,7 @@ from transfer_speed import BACKBONE_SETTINGS, profile_examples
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.device import choose_precision, keep_freed_memory
+from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base
@@ -25,7 +28,7 @@ from recxfer.models.estimators import straight_through
 from recxfer.training.loop import autocast, freeze_all_but
 from recxfer.training.optim import OptimConfig, build_optimiser
 
-ITEMS, STEPS = 3_000, 12
+ITEMS, STEPS, MEMORY_STEPS = 3_000, 12, 3
 TASK = Task("profile", 2, "label", ("a", "b"))
 CPU = torch.device("cpu")
 RIVALS = {
@@ -94,8 +97,26 @@ class Trainee:
         return time.perf_counter() - started
 
 
+def memory(threads: str, num_rows: int, backbone: str, width: int, name: str) -> float:
+    """MB that stepping needs, measured in a process of its own."""
+    command = [sys.executable, __file__, "memory", threads, str(num_rows), backbone, str(width)]
+    done = subprocess.run([*command, name], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def measure_memory(num_rows: int, backbone: str, width: int, name: str) -> float:
+    """MB of this process's peak above what it holds before the first step."""
+    torch.manual_seed(0)
+    trainee = Trainee(name, backbone, profile_examples(num_rows, ITEMS), width)
+    before = peak_memory_mb()
+    for number in range(MEMORY_STEPS):
+        trainee.step(number)
+    return peak_memory_mb() - before
+
+
 def main() -> None:
-    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
+    threads = sys.argv[1] if len(sys.argv) > 1 else str(torch.get_num_threads())
+    torch.set_num_threads(int(threads))
     num_rows = int(sys.argv[2]) if len(sys.argv) > 2 else 64
     keep_freed_memory()
     for backbone in BACKBONE_SETTINGS:
@@ -111,14 +132,21 @@ def main() -> None:
                 for other in others:
                     steps[other.name].append(other.step(number) / whole)
                     scored[other.name].append(other.score(other.batch) / encoded)
+            needed = memory(threads, num_rows, backbone, width, "finetune")
             for name in RIVALS:
+                ratio = memory(threads, num_rows, backbone, width, name) / needed
                 print(
                     f"{backbone}, width {width}: {name} costs {statistics.median(steps[name]):.2f}x"
-                    f" the time of a finetune step, and {statistics.median(scored[name]):.2f}x "
-                    "that of scoring a user",
+                    f" the time and {ratio:.2f}x the memory of a finetune step, and "
+                    f"{statistics.median(scored[name]):.2f}x the time of scoring a user",
                     flush=True,
                 )
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["memory"]:
+        torch.set_num_threads(int(sys.argv[2]))
+        keep_freed_memory()
+        print(measure_memory(int(sys.argv[3]), sys.argv[4], int(sys.argv[5]), sys.argv[6]))
+    else:
+        main()

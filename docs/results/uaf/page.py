@@ -22,10 +22,10 @@ def tables(found):
     some = found.filter(part="costs")
     if some.height:
         made["costs"] = markdown(
-            ["backbone", "width", "method", "a step", "scoring a user"],
+            ["backbone", "width", "method", "a step", "its memory", "scoring a user"],
             [
                 [f"`{row['backbone']}`", row["width"], row["method"], f"{row['step']:.2f}x",
-                 f"{row['score']:.2f}x"]
+                 f"{row['memory']:.2f}x", f"{row['score']:.2f}x"]
                 for row in some.iter_rows(named=True)
             ],
         )  # fmt: skip

@@ -249,13 +249,15 @@ def costs(bench):
     script = HERE.parents[2] / "tests" / "benchmarks" / "uaf_speed.py"
     command = [sys.executable, str(script), "1", "64", "64"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    line = re.compile(r"(\w+), width (\d+): (.+) costs ([\d.]+)x .*, and ([\d.]+)x ")
+    line = re.compile(
+        r"(\w+), width (\d+): (.+) costs ([\d.]+)x .* and ([\d.]+)x .*, and ([\d.]+)x "
+    )
     return [
         {
             "kind": "cost", "backbone": backbone, "width": int(width), "method": method,
-            "step": float(step), "score": float(score),
+            "step": float(step), "memory": float(memory), "score": float(score),
         }
-        for backbone, width, method, step, score in line.findall(done.stdout)
+        for backbone, width, method, step, memory, score in line.findall(done.stdout)
     ]  # fmt: skip
 
 
