@@ -136,12 +136,12 @@ def shuffled_table(task, rows):
 
 def own_table(rows):
     """The policy and all masks in the network that it was trained with."""
+    value = {(row["slice"], row["on"]): row["value"] for row in rows.iter_rows(named=True)}
+    names = rows.filter(on="valid").sort("value", descending=True)["slice"]
+    metric = rows["metric"][0]
     return markdown(
-        ["decision", f"validation {rows['metric'][0]}"],
-        [
-            [row["slice"], f"{row['value']:.4f}"]
-            for row in rows.sort("value", descending=True).iter_rows(named=True)
-        ],
+        ["decision", f"validation {metric}", f"training {metric}"],
+        [[name, *(f"{value[name, part]:.4f}" for part in ("valid", "train"))] for name in names],
     )
 
 

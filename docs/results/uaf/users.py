@@ -14,6 +14,7 @@ from recxfer.training.cases import Protocol, cases_of, decisions_of
 from recxfer.training.metrics import class_metrics, ranking_metrics
 from recxfer.training.opening import open_run
 from recxfer.training.ranking import rank
+from recxfer.training.runs import task_rows
 from recxfer.training.statistics import compare
 from recxfer.training.validation import class_scores
 
@@ -144,23 +145,27 @@ def under_shuffled_decisions(runs):
 
 
 def own_masks(run):
-    """The policy against every mask for all, in its own trained network, on validation."""
+    """The policy against every mask for all, in its own trained network: what it learned from, and
+    validation."""
     opened = open_run(run, CPU)
-    rows = opened.rows("valid")
-    drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:FEW]
-    rows = rows.take(drawn.sort().values)
-    gates = decisions_of(opened, rows)
-    num_blocks = gates.shape[1]
     metric = "NDCG@10" if opened.task.ranks_items else "AUC"
-    tried = {"policy": gates}
-    for number in range(2**num_blocks):
-        mask_N = torch.tensor([number >> block & 1 for block in range(num_blocks)]).float()
-        blocks = ",".join(str(block) for block in range(num_blocks) if mask_N[block])
-        tried[f"blocks {blocks or 'none'}"] = mask_N.expand_as(gates)
-    return [
-        {
-            "slice": name, "metric": metric, "cases": len(rows),
-            "value": float(measured(opened, rows, gates)[metric](np.ones((1, len(rows))))[0]),
-        }
-        for name, gates in tried.items()
-    ]  # fmt: skip
+    found = []
+    for part in ("train", "valid"):
+        rows = task_rows(opened.task, opened.source, opened.target, part, opened.max_length)
+        drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:FEW]
+        rows = rows.take(drawn.sort().values)
+        gates = decisions_of(opened, rows)
+        num_blocks = gates.shape[1]
+        tried = {"policy": gates}
+        for number in range(2**num_blocks):
+            mask_N = torch.tensor([number >> block & 1 for block in range(num_blocks)]).float()
+            blocks = ",".join(str(block) for block in range(num_blocks) if mask_N[block])
+            tried[f"blocks {blocks or 'none'}"] = mask_N.expand_as(gates)
+        found += [
+            {
+                "slice": name, "metric": metric, "cases": len(rows), "on": part,
+                "value": float(measured(opened, rows, gates)[metric](np.ones((1, len(rows))))[0]),
+            }
+            for name, gates in tried.items()
+        ]  # fmt: skip
+    return found
