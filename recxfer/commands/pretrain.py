@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from recxfer.commands.training_config import TrainingConfig
 from recxfer.data.dataset import Dataset
-from recxfer.data.examples import next_item_cases, next_item_training, people_apart
+from recxfer.data.examples import (
+    next_item_cases,
+    next_item_training,
+    people_apart,
+    share_of_people,
+)
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
@@ -40,6 +46,10 @@ class PretrainData(Config):
     windows: Literal["all", "last"] = "all"
     """`all`: a long history is cut into windows and all are learned from. `last`: only the most
     recent window of each user, as SASRec does."""
+
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training people to learn from, at least one: for learning curves. With one seed
+    a smaller share is part of a larger one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +204,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         )
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
+    rows = share_of_people(rows, config.data.train_share, rng)
     rows, validation = _apart(dataset, objective, rows, max_length, rng, device, reporter)
     objective.count(model, rows)
     session = Session(
