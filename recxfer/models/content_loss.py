@@ -16,46 +16,50 @@ CHUNK_SCORES = 1 << 25
 again for the gradient."""
 
 
-class Met:
-    """Which items each person met in training: no negatives for them."""
+NEVER = torch.iinfo(torch.int64).max
+"""When somebody meets what they did not meet in training."""
 
-    def __init__(self, user_E: Tensor, item_E: Tensor, num_items: int) -> None:
-        """Sort the pairs.
+
+class Met:
+    """Which items each person met in training, and when first: no negatives for them."""
+
+    def __init__(self, rows: Rows, num_items: int) -> None:
+        """Sort the pairs of people and items.
 
         Args:
-            user_E: int64 people.
-            item_E: int64 items, 1..num_items; a pair may come several times.
+            rows: of training; those of one person count together.
             num_items: V.
         """
         self._num_items = num_items
-        # Pairs as one sorted number each: person * V + item - 1.
-        self._pair_E = (user_E * num_items + item_E - 1).unique()
-        self._on = {self._pair_E.device: self._pair_E}
-
-    @classmethod
-    def of_rows(cls, rows: Rows, num_items: int) -> "Met":
-        """Who met what in training rows, over all rows of a person."""
         index_E = _flat(rows.start_R, rows.length_R)
         user_E = torch.repeat_interleave(rows.user_R, rows.length_R)
-        return cls(user_E, rows.item_E[index_E].long(), num_items)
+        # Pairs as one sorted number each: person * V + item - 1.
+        pair_E = user_E * num_items + rows.item_E[index_E].long() - 1
+        self._pair_E, which_E = pair_E.unique(return_inverse=True)
+        when_E = torch.full_like(self._pair_E, NEVER).scatter_reduce(0, which_E, index_E, "amin")
+        self._on = {when_E.device: (self._pair_E, when_E)}
 
-    def among(self, user_B: Tensor, item_U: Tensor) -> Tensor:
-        """Whether each person met each of these items: bool (B, U).
+    def since(self, user_B: Tensor, item_U: Tensor) -> Tensor:
+        """When each person first met each of these items: event numbers, or NEVER, int64 (B, U).
 
         Args:
             user_B: people.
             item_U: distinct items, ascending, at least one.
         """
         device = item_U.device
-        pair_E = self._on.setdefault(device, self._pair_E.to(device))
+        if device not in self._on:
+            pair_E, when_E = self._on[self._pair_E.device]
+            self._on[device] = pair_E.to(device), when_E.to(device)
+        pair_E, when_E = self._on[device]
         first_B, count_B = self._spans(pair_E, user_B)
         row_X = torch.repeat_interleave(torch.arange(user_B.numel(), device=device), count_B)
-        item_X = pair_E[_flat(first_B, count_B)] % self._num_items + 1
+        index_X = _flat(first_B, count_B)
+        item_X = pair_E[index_X] % self._num_items + 1
         place_X = torch.searchsorted(item_U, item_X).clamp_(max=item_U.numel() - 1)
         here_X = item_U[place_X] == item_X
-        met_BU = torch.zeros(user_B.numel(), item_U.numel(), dtype=torch.bool, device=device)
-        met_BU[row_X[here_X], place_X[here_X]] = True
-        return met_BU
+        since_BU = torch.full((user_B.numel(), item_U.numel()), NEVER, device=device)
+        since_BU[row_X[here_X], place_X[here_X]] = when_E[index_X[here_X]]
+        return since_BU
 
     def draw_others(self, user_B: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Items (B, count) that each person has not met, uniformly and with repetition.
@@ -108,39 +112,41 @@ def in_batch_loss(
     vector_UD: Tensor,
     target_P: Tensor,
     row_P: Tensor,
-    met_BU: Tensor,
+    at_P: Tensor,
+    since_BU: Tensor,
     log_q_U: Tensor,
 ) -> Tensor:
     """Mean cross-entropy of each position's next item among the distinct items of the batch.
 
     Scores are corrected by the log of the chance with which an item is among them (Yi et al. 2019,
-    equation 4; there the chance is that of one draw). What the row's person met in training is no
-    negative.
+    equation 4; there the chance is that of one draw). What would be a false negative is left out.
 
     Args:
         hidden_PD: user vectors of the positions.
         vector_UD: item vectors.
         target_P: int64 index into U of each position's next item.
         row_P: int64 row of each position.
-        met_BU: whether the person of each row met each item.
+        at_P: int64 when each position is, in the numbers of `since_BU`.
+        since_BU: int64, since when each item is no negative for the positions of a row.
         log_q_U: log of the chance that a batch holds each item; zeros correct nothing.
     """
     num_positions, num_items = hidden_PD.shape[0], vector_UD.shape[0]
 
-    def part(hidden_CD: Tensor, vector_UD: Tensor, target_C: Tensor, row_C: Tensor) -> Tensor:
+    def part(
+        hidden_CD: Tensor, vector_UD: Tensor, target_C: Tensor, row_C: Tensor, at_C: Tensor
+    ) -> Tensor:
         score_CU = (hidden_CD @ vector_UD.T).float() - log_q_U
-        hidden_CU = met_BU[row_C].scatter_(1, target_C[:, None], False)
-        return F.cross_entropy(
-            score_CU.masked_fill(hidden_CU, -torch.inf), target_C, reduction="sum"
-        )
+        false_CU = (since_BU[row_C] <= at_C[:, None]).scatter_(1, target_C[:, None], False)
+        score_CU = score_CU.masked_fill(false_CU, -torch.inf)
+        return F.cross_entropy(score_CU, target_C, reduction="sum")
 
     size = max(1, CHUNK_SCORES // num_items)
     if num_positions <= size:
-        return part(hidden_PD, vector_UD, target_P, row_P) / max(num_positions, 1)
+        return part(hidden_PD, vector_UD, target_P, row_P, at_P) / max(num_positions, 1)
     total = torch.zeros((), device=hidden_PD.device)
     for start in range(0, num_positions, size):
         cut = slice(start, start + size)
-        parts = hidden_PD[cut], vector_UD, target_P[cut], row_P[cut]
+        parts = hidden_PD[cut], vector_UD, target_P[cut], row_P[cut], at_P[cut]
         loss: Tensor = checkpoint(part, *parts, use_reentrant=False)
         total = total + loss
     return total / num_positions

@@ -125,10 +125,12 @@ def cases_of(
     path = run.path / f"cases-{_key(run, target, protocol)}.parquet"
     frame = _read(path)
     if frame is None:
+        run.read_items_of(target, reporter)
         with autocast(run.device, precision):
             frame = _compute(run, rows, protocol, reporter)
         _keep(path, frame, reporter)
-    return Cases(frame, run.task.num_outputs), rows
+    num_outputs = target.num_items if run.task.ranks_items else run.task.num_outputs
+    return Cases(frame, num_outputs), rows
 
 
 def decisions_of(run: Run, rows: Rows) -> Tensor | None:

@@ -9,23 +9,35 @@ from hypothesis import strategies as st
 
 from recxfer.data.rows import Rows
 from recxfer.models import content_loss
-from recxfer.models.content_loss import Met, in_batch_loss, log_presence, next_clicks_loss
+from recxfer.models.content_loss import (
+    NEVER,
+    Met,
+    in_batch_loss,
+    log_presence,
+    next_clicks_loss,
+)
 
 V = 9
 people = st.lists(st.sets(st.integers(1, V)), min_size=1, max_size=4)
 
 
 def met_of(owned):
-    pairs = [(user, item) for user, items in enumerate(owned) for item in items for _ in range(2)]
-    user_E, item_E = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
-    return Met(user_E, item_E, V)
+    """Everybody meets their items in ascending order, and then once more."""
+    item_E = torch.tensor([item for items in owned for item in sorted(items) * 2]).int()
+    length_R = torch.tensor([2 * len(items) for items in owned])
+    user_R = torch.arange(len(owned))
+    return Met(Rows(item_E, length_R.cumsum(0) - length_R, length_R, user_R), V)
 
 
 @given(people, st.sets(st.integers(1, V), min_size=1))
 def test_what_was_met_is_what_was_met(owned, items):
     item_U = torch.tensor(sorted(items))
-    met_BU = met_of(owned).among(torch.arange(len(owned)), item_U)
-    assert met_BU.tolist() == [[item in mine for item in sorted(items)] for mine in owned]
+    since_BU = met_of(owned).since(torch.arange(len(owned)), item_U)
+    start = 0
+    for mine, since_U in zip(owned, since_BU.tolist(), strict=True):
+        for item, since in zip(sorted(items), since_U, strict=True):
+            assert since == (start + sorted(mine).index(item) if item in mine else NEVER)
+        start += 2 * len(mine)
 
 
 @given(people, st.integers(0, 1000))
@@ -55,8 +67,9 @@ def test_rows_of_one_person_count_together():
         length_R=torch.tensor([2, 2, 1]),
         user_R=torch.tensor([0, 0, 2]),
     )
-    met_BU = Met.of_rows(rows, V).among(torch.tensor([0, 1, 2]), torch.arange(1, 7))
-    assert met_BU.int().tolist() == [[1, 1, 1, 0, 0, 0], [0] * 6, [0, 0, 0, 0, 1, 0]]
+    since_BU = Met(rows, V).since(torch.tensor([0, 1, 2]), torch.arange(1, 7))
+    no = NEVER
+    assert since_BU.tolist() == [[0, 1, 2, no, no, no], [no] * 6, [no, no, no, no, 4, no]]
 
 
 def test_the_chance_of_presence_is_that_of_one_draw_at_least():
@@ -66,13 +79,14 @@ def test_the_chance_of_presence_is_that_of_one_draw_at_least():
     torch.testing.assert_close(found, torch.tensor(wanted))
 
 
-def brute_force(hidden_PD, vector_UD, target_P, row_P, met_BU, log_q_U):
+def brute_force(hidden_PD, vector_UD, target_P, row_P, at_P, since_BU, log_q_U):
     losses = []
-    for hidden_D, target, row in zip(hidden_PD, target_P.tolist(), row_P.tolist(), strict=True):
+    places = zip(target_P.tolist(), row_P.tolist(), at_P.tolist(), strict=True)
+    for hidden_D, (target, row, at) in zip(hidden_PD, places, strict=True):
         scores = {
             u: float((hidden_D @ vector_UD[u]).detach()) - float(log_q_U[u])
             for u in range(len(vector_UD))
-            if u == target or not met_BU[row, u]
+            if u == target or since_BU[row, u] > at
         }
         total = sum(math.exp(score) for score in scores.values())
         losses.append(math.log(total) - scores[target])
@@ -84,10 +98,13 @@ def example():
     hidden_PD = torch.randn(6, 4, generator=generator).requires_grad_()
     vector_UD = torch.randn(5, 4, generator=generator).requires_grad_()
     target_P, row_P = torch.tensor([0, 1, 4, 2, 3, 3]), torch.tensor([0, 0, 0, 1, 1, 2])
-    met_BU = torch.zeros(3, 5, dtype=torch.bool)
-    met_BU[0, [0, 1, 4]] = met_BU[1, [2, 3]] = met_BU[2, :] = True
+    at_P = torch.tensor([0, 1, 2, 7, 8, 20])
+    since_BU = torch.full((3, 5), NEVER)
+    since_BU[0, [0, 1, 4]] = torch.tensor([1, 2, 3])
+    since_BU[1, [2, 3]] = torch.tensor([5, 8])
+    since_BU[2, :] = 3
     log_q_U = torch.tensor([-0.5, -1.0, -0.1, -2.0, -3.0])
-    return hidden_PD, vector_UD, target_P, row_P, met_BU, log_q_U
+    return hidden_PD, vector_UD, target_P, row_P, at_P, since_BU, log_q_U
 
 
 def test_the_loss_in_the_batch_is_that_of_brute_force():
@@ -95,7 +112,7 @@ def test_the_loss_in_the_batch_is_that_of_brute_force():
     found = in_batch_loss(*parts).detach()
     assert float(found) == pytest.approx(brute_force(*parts), rel=1e-5)
     # Who met everything has no negative, and nothing to learn.
-    alone = (parts[0][5:], parts[1], parts[2][5:], parts[3][5:], *parts[4:])
+    alone = (parts[0][5:], parts[1], *(part[5:] for part in parts[2:5]), *parts[5:])
     assert float(in_batch_loss(*alone).detach()) == 0
 
 
