@@ -49,8 +49,9 @@ class ContentLossConfig(Config):
     """How histories of items known by content are learned from."""
 
     loss: Literal["auto", "in-batch", "cpc-bce"] = "auto"
-    """`in-batch`: at every position, a softmax among the distinct items of the batch. `cpc-bce`: read once, before the last clicks, each of which is
-    told from drawn negatives (release). `auto`: `in-batch`, where the user encoder is causal."""
+    """`in-batch`: at every position, a softmax among the distinct items of the batch. `cpc-bce`:
+    read once, before the last clicks, each of which is told from drawn negatives (release).
+    `auto`: `in-batch`, where the user encoder is causal."""
 
     false_negatives: Literal["past", "met", "none"] = "past"
     """`in-batch`: which items are left out of a position's softmax. `past`: what the person met

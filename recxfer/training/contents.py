@@ -1,8 +1,11 @@
 """Models that know items by what they are, and the datasets that they read it from."""
 
+from functools import partial
+
 from torch import nn
 
 from recxfer.data.dataset import Dataset
+from recxfer.data.features import cached_features
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.rng import Rng
@@ -49,7 +52,7 @@ def read_items_of(model: nn.Module, dataset: Dataset, reporter: Reporter) -> Non
     if not reads_content(model):
         return
     try:
-        attach(model, dataset.content)
+        attach(model, dataset.content, partial(cached_features, dataset.path, reporter=reporter))
     except DataError as error:
         raise _of(dataset, error) from error
 
