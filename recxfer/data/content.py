@@ -77,7 +77,7 @@ def read_content(path: Path, info: DatasetInfo, items: pl.DataFrame) -> ItemCont
     row_V1 = torch.full((items.height + 1,), -1, dtype=torch.int64)
     pixels = None
     if IMAGE_ROW in items.columns:
-        row_V1[1:] = torch.from_numpy(items[IMAGE_ROW].cast(pl.Int64).fill_null(-1).to_numpy())
+        row_V1[1:] = torch.tensor(items[IMAGE_ROW].fill_null(-1).to_list())
         pixels = _open_images(path / IMAGES, int(row_V1.max()) + 1)
     parts = {"text": texts, "image_row": row_V1.tolist(), "images": info.tables.get(IMAGES)}
     return ItemContent(
