@@ -76,9 +76,8 @@ def test_from_one_domain_to_another(modality, pictured, tmp_path):
     popular = tmp_path / "popular"
     done("transfer", base, target, popular, "--method", "popular")
     # All are held to the same cases, and compared in pairs with what was never trained on them.
-    together = done(
-        "evaluate", base, run, frozen, popular, "--dataset", target, "--by", "item-frequency"
-    )
+    runs = [base, run, frozen, popular]
+    together = done("evaluate", *runs, "--dataset", target, "--by", "item-age")
     assert [figures["run"] for figures in together["runs"]] == list(map(str, runs))
     assert together["runs"][0]["metrics"] == zero_shot["metrics"]
     assert len(together["differences"]) == 3 * len(
