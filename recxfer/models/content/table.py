@@ -159,7 +159,7 @@ class ContentTable(nn.Module):
         Args:
             items: rows of any shape: histories, targets, negatives.
         """
-        item_X = torch.cat([one.reshape(-1) for one in items]).unique()
+        item_X = torch.cat([one.reshape(-1).long() for one in items]).unique()
         item_U = item_X[(item_X != PAD) & (item_X <= self.num_items)]
         return BatchTable(item_U, self.vectors(item_U), self.special_SD, self.num_items)
 
@@ -257,7 +257,8 @@ class BatchTable(nn.Module):
 
     def index(self, item_BL: Tensor) -> Tensor:
         """Places in `item_U`, of any shape; padding is -1, mask U and unknown U + 1."""
-        place_BL = torch.searchsorted(self._row_K, item_BL.contiguous())
+        item_BL = item_BL.long().contiguous()
+        place_BL = torch.searchsorted(self._row_K, item_BL)
         found = self._row_K[place_BL.clamp(max=self._row_K.numel() - 1)] == item_BL
         torch._assert_async(found.all(), "an item is asked for that is not in this batch")
         return place_BL - 1
