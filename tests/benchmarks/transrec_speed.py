@@ -1,8 +1,8 @@
 """What items as content cost: encoders, distinct items against every slot, frozen encoders, memory.
 
-32 histories of 26 events, their items drawn by a Zipf law from 2,000 generated items with titles of 4
-to 14 words and pictures of 64 pixels. A step encodes, reads the histories with SASRec and learns to
-tell the next item from another row's. `every slot` encodes an item as often as it occurs, as the
+32 histories of 26 events, their items drawn by a Zipf law from 2,000 generated items with titles of
+4 to 14 words and pictures of 64 pixels. A step encodes, reads the histories with SASRec and learns
+to tell the next item from another row's. `every slot` encodes an item as often as it occurs, as the
 release does; `distinct` encodes it once. One process per configuration and round, in turn, so that
 ratios hold on a machine with other work to do. Memory is the process's peak above what it held
 before the first step.

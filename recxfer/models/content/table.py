@@ -113,7 +113,8 @@ class ContentTable(nn.Module):
     def weight(self) -> Tensor:
         """Vectors of all rows, float32 (V + 3, D), as scoring sees them: no dropout, no gradient.
 
-        Kept until a weight changes, training begins or other content is attached.
+        Kept until a weight changes, training begins or other content is attached; in training mode
+        not kept at all.
         """
         self._ready()
         device = self.special_SD.device
@@ -126,6 +127,8 @@ class ContentTable(nn.Module):
                 item_V3 = torch.arange(self.num_embeddings, device=device)
                 weight_VD = self.vectors(item_V3)
             self.train(training)
+            if training:
+                return weight_VD
             self._weight = (state, weight_VD)
         return self._weight[1]
 
