@@ -33,7 +33,9 @@ from recxfer.methods.contract import Objective, Phase, facts
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES, processes
 from recxfer.models.backbone import Backbone, BackboneConfig
+from recxfer.models.content.config import ContentConfig
 from recxfer.training import runs
+from recxfer.training.contents import build_item_encoders, read_items_of
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState
@@ -190,6 +192,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     )
     backbone = _build_backbone(config, dataset, objective, rng)
     model = objective.assemble(backbone, rng).to(device)
+    read_items_of(model, dataset, reporter)
     header = _header(config, dataset, backbone, objective)
     finished = finished_before(
         config.run, header, overwrite=config.overwrite, resume=config.resume, reporter=reporter
@@ -211,7 +214,8 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         run=config.run,
         model=model,
         learner=objective,
-        phases=[Phase("pretrain", list(model.parameters()))],
+        # An item encoder may be frozen, in whole or in part.
+        phases=[Phase("pretrain", [p for p in model.parameters() if p.requires_grad])],
         close=lambda model, phase: None,
         rows=rows,
         validation=validation,
@@ -303,6 +307,8 @@ def _build_backbone(
         dataset.num_items,
         causal=objective.causal,
     )
+    if objective.content is not None:
+        build_item_encoders(backbone, objective.content, dataset, rng)
     return backbone
 
 
@@ -343,6 +349,12 @@ def _held_out(dataset: Dataset, max_length: int) -> Rows:
     return rows
 
 
+def _portable(objective: Objective[Any, Any]) -> Config:
+    """Its config, as another host can read it."""
+    config: Config = objective.config
+    return config.portable() if isinstance(config, ContentConfig) else config
+
+
 def _header(
     config: PretrainConfig,
     dataset: Dataset,
@@ -352,7 +364,7 @@ def _header(
     return {
         "format": runs.FORMAT,
         "kind": "backbone",
-        "objective": {"name": config.objective, "config": facts(objective.config)},
+        "objective": {"name": config.objective, "config": facts(_portable(objective))},
         "backbone": runs.backbone_facts(backbone),
         "task": Task("next-item", dataset.num_items).to_json(),
         "dataset": runs.dataset_facts(dataset),

@@ -20,6 +20,11 @@ OBJECTIVES = Table(
             "bring two views of one person's whole history together (Cheng et al. 2021)",
             "recxfer.methods.clue:Clue",
         ),
+        Entry(
+            "transrec",
+            "predict each event, items being known by text and images alone (Fu et al. 2022)",
+            "recxfer.methods.transrec:TransRec",
+        ),
     ],
 )
 """What `pretrain --objective` knows."""
@@ -66,6 +71,11 @@ METHODS = Table(
             "uaf",
             "which blocks are fine-tuned is decided for each user (Chen et al. 2021)",
             "recxfer.methods.uaf:UAF",
+        ),
+        Entry(
+            "transrec",
+            "item encoders and user encoder go on, with other items (Fu et al. 2022)",
+            "recxfer.methods.transrec:TransRecTransfer",
         ),
         Entry(
             "finetune",
