@@ -34,6 +34,19 @@ def as_input(pixel_UHWC: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor
     return image_UCHW.mul(1 / 255).sub(mean[:, None, None]).div(std[:, None, None])
 
 
+class _GroupNorm(nn.GroupNorm):
+    """GroupNorm that lives through frozen layers below it.
+
+    On a CPU torch 2.13 reads through a null pointer on the way back when the input is channels-last
+    and has no gradient.
+    """
+
+    def forward(self, image_UCHW: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and not image_UCHW.requires_grad:
+            image_UCHW = image_UCHW.contiguous()
+        return super().forward(image_UCHW)
+
+
 class ResidualStage(nn.Module):
     """Two convolutions of width 3, each behind a group normalisation, over a shortcut.
 
@@ -43,9 +56,9 @@ class ResidualStage(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, channels_in)
+        self.norm1 = _GroupNorm(GROUPS, channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(GROUPS, channels)
+        self.norm2 = _GroupNorm(GROUPS, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         plain = stride == 1 and channels_in == channels
         self.shortcut = None if plain else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
@@ -87,7 +100,7 @@ class SmallCnn(_Scaled):
                 zip([channels[0], *channels], channels, strict=False)
             )
         )
-        self.norm = nn.GroupNorm(GROUPS, channels[-1])
+        self.norm = _GroupNorm(GROUPS, channels[-1])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -100,9 +100,11 @@ class Side(nn.Module, ABC):
                 feature_VF = self._cache(key, made)
             else:
                 feature_VF = made()
-            self._kept = (state, feature_VF.to(device))
+            with torch.inference_mode(False):
+                self._kept = (state, feature_VF.to(device, copy=True))
         return self._kept[1]
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _make_features(self) -> Tensor:
         device = self.projection.linear.weight.device

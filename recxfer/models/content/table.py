@@ -115,12 +115,14 @@ class ContentTable(nn.Module):
 
         Kept until a weight changes, training begins or other content is attached.
         """
+        self._ready()
         device = self.special_SD.device
-        state = (stamp(self), device)
+        state = (stamp(self), device, torch.is_autocast_enabled(device.type))
         if self._weight is None or self._weight[0] != state:
             training = self.training
             self.eval()
-            with torch.no_grad():
+            # Not in inference mode, where the first to ask may be: what is kept serves all.
+            with torch.inference_mode(False), torch.no_grad():
                 item_V3 = torch.arange(self.num_embeddings, device=device)
                 weight_VD = self.vectors(item_V3)
             self.train(training)
@@ -210,8 +212,9 @@ class ContentTable(nn.Module):
         """Which items are read how, on the device of the weights; their inputs are in place."""
         if self._brings is None:
             attached = self._content()
-            for side in self._all_sides():
-                side.attach(attached.content, attached.cache)
+            with torch.inference_mode(False):
+                for side in self._all_sides():
+                    side.attach(attached.content, attached.cache)
             brings = {side.kind: side.readable_V1 for side in self._all_sides()}
             if self.config.modality == "mixture":
                 brings = _one_each(brings, attached.content)
