@@ -184,14 +184,15 @@ def test_items_that_training_never_saw_are_scored_by_their_features(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_through_the_command_line(method, content_base, books, tmp_path):
-    """Books of one parity share their readers: what is learned beats what is popular."""
+    """15 of the 30 books have the reader's parity, and texts say which; chance finds two thirds."""
 
     def recxfer(*arguments):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == 0, result.stderr
         return result.stdout
 
-    run, quick = tmp_path / "run", ("--epochs", 4, "--batch-size", 16, "--lr", 0.01)
-    recxfer("transfer", content_base, books, run, "--method", method, *quick)
-    found = json.loads(recxfer("evaluate", run, "--json"))
-    assert found
+    quick = ("--epochs", 6, "--batch-size", 16, "--lr", 0.01)
+    recxfer("transfer", content_base, books, tmp_path / "run", "--method", method, *quick)
+    (found,) = json.loads(recxfer("evaluate", tmp_path / "run", "--json"))["runs"]
+    assert found["method"] == method
+    assert found["metrics"]["HR@20"]["value"] > 0.9
