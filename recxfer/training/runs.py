@@ -21,7 +21,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Config
-from recxfer.foundation.console import Reporter
+from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.errors import CheckpointError, DataError
 from recxfer.foundation.files import replaced_directory, write_json
 from recxfer.foundation.names import (
@@ -194,7 +194,7 @@ class Run:
             check_vocabulary(target, self.header["dataset"], self.path)
         return target
 
-    def read_items_of(self, target: Dataset, reporter: Reporter) -> None:
+    def read_items_of(self, target: Dataset, reporter: Reporter | None = None) -> None:
         """Let the model score the items of a dataset, where it knows items by what they are.
 
         Before anything is scored: until then such a model has no items.
@@ -202,7 +202,7 @@ class Run:
         Raises:
             DataError: no item of it has what the model reads.
         """
-        read_items_of(self.model, target, reporter)
+        read_items_of(self.model, target, reporter or SilentReporter())
 
     def rows(self, part: Literal["valid", "test", "all"], dataset: Path | None = None) -> Rows:
         """The rows to evaluate on, or with `all` one row per user with their whole history.
