@@ -78,6 +78,16 @@ METHODS = Table(
             "recxfer.methods.transrec:TransRecTransfer",
         ),
         Entry(
+            "unisrec",
+            "frozen features of items through whitening experts (Hou et al. 2022)",
+            "recxfer.methods.unisrec:UniSRec",
+        ),
+        Entry(
+            "linear-adaptor",
+            "frozen features of items through one linear layer",
+            "recxfer.methods.linear_adaptor:LinearAdaptor",
+        ),
+        Entry(
             "finetune",
             "all weights go on training from the pretrained ones",
             "recxfer.methods.finetune:FineTune",

@@ -10,24 +10,26 @@ drawn negatives, read at the last event of an encoder that sees both sides) is a
 negatives leave out what a person met in training, not what is held out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Learner, Method, Needs, Objective, Phase
+from recxfer.methods.content_method import ContentMethod, new_user_encoder, user_parameters
+from recxfer.methods.contract import Base, Learner, Objective, Phase
 from recxfer.methods.task import Task
 from recxfer.models import processes
 from recxfer.models.backbone import Backbone, real_positions
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.reading import content_table, freeze_encoders, read_content
+from recxfer.models.content.reading import content_table, freeze_encoders
 from recxfer.models.content_loss import (
     NEVER,
     Met,
@@ -71,8 +73,15 @@ class ContentLossConfig(Config):
 class ContentLearner:
     """Loss and scores of models that read items as content: a `Learner`."""
 
-    def __init__(self, config: ContentLossConfig) -> None:
+    def __init__(self, config: ContentLossConfig, temperature: float | None = None) -> None:
+        """Learn from dot products, or from cosines.
+
+        Args:
+            config: the loss.
+            temperature: scores are cosines divided by it; None: scores are dot products.
+        """
         self._config = config
+        self._temperature = temperature
         self._met: Met | None = None
         self._user_R = self._start_R = torch.zeros(0, dtype=torch.int64)
         self._count_V1 = torch.zeros(0, dtype=torch.int64)
@@ -101,11 +110,12 @@ class ContentLearner:
             # Scoring makes the vectors of all items anyway, and keeps them.
             table = nn.Embedding.from_pretrained(content_table(backbone).weight)
             backbone = backbone.with_table(table)
-        return last_positions(backbone(batch.item_BL, batch.length_B), batch.length_B)
+        hidden_BLD = backbone(batch.item_BL, batch.length_B)
+        return self._of_users(last_positions(hidden_BLD, batch.length_B))
 
     def output(self, model: ContentModel) -> Output:
         """See `Learner.output`: the vectors of all items that are attached."""
-        return model.output()
+        return Output(self._of_items(model.output().weight_VD))
 
     def decisions(self, model: ContentModel, batch: Batch) -> Tensor | None:
         """See `Learner.decisions`: one way for all."""
@@ -126,8 +136,8 @@ class ContentLearner:
         row_P, step_P = real_BL.nonzero().unbind(1)
         at_P = self._start_R[batch.row_B.cpu()].to(item_BL.device)[row_P] + step_P
         return in_batch_loss(
-            hidden_BLD[real_BL],
-            table.vector_UD,
+            self._of_users(hidden_BLD[real_BL]),
+            self._of_items(table.vector_UD),
             table.index(next_BL[real_BL]),
             row_P,
             at_P,
@@ -159,7 +169,20 @@ class ContentLearner:
         past_BL = item_BL.where(real_positions(length_B, item_BL.shape[1]), 0)
         table = content_table(backbone).of(past_BL, click_BK, other_BN)
         user_BD = last_positions(backbone.with_table(table)(past_BL, length_B), length_B)
-        return next_clicks_loss(user_BD, table(click_BK), real_BK, table(other_BN))
+        click_BKD, other_BND = self._of_items(table(click_BK)), self._of_items(table(other_BN))
+        return next_clicks_loss(self._of_users(user_BD), click_BKD, real_BK, other_BND)
+
+    def _of_users(self, hidden_XD: Tensor) -> Tensor:
+        """Hidden states as scores take them."""
+        if self._temperature is None:
+            return hidden_XD
+        return F.normalize(hidden_XD.float(), dim=-1) / self._temperature
+
+    def _of_items(self, vector_XD: Tensor) -> Tensor:
+        """Vectors of items as scores take them; histories are read with those of the table."""
+        if self._temperature is None:
+            return vector_XD
+        return F.normalize(vector_XD.float(), dim=-1)
 
     @property
     def _known(self) -> Met:
@@ -248,15 +271,14 @@ class TransRecTransferConfig(ContentLossConfig):
 
 
 @final
-class TransRecTransfer(Method[TransRecTransferConfig, UserModel]):
+class TransRecTransfer(ContentMethod[TransRecTransferConfig]):
     """The whole base goes on, end to end, with the items of another domain."""
 
     config_type: ClassVar[type[Config]] = TransRecTransferConfig
-    needs: ClassVar[Needs] = Needs(tasks=frozenset({"next-item"}), items="content")
 
     def __init__(self, config: TransRecTransferConfig) -> None:
         super().__init__(config)
-        self._learner = ContentLearner(config)
+        self.learner = ContentLearner(config)
 
     def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
         """See `Method.assemble`: nothing is left out, for nothing knows an item by its number.
@@ -265,17 +287,10 @@ class TransRecTransfer(Method[TransRecTransferConfig, UserModel]):
             ConfigError: the loss would show the user encoder what it is to predict.
         """
         backbone = base.backbone
-        if self.config.loss == "in-batch" and not backbone.causal:
-            raise ConfigError(
-                f"method.loss: {_BOTH_SIDES}",
-                hint="leave the loss to auto, or pretrain with readout=causal",
-            )
+        refuse_both_sides(self.config, backbone)
         table = content_table(backbone)
         if self.config.user_encoder == "new":
-            rng.seed_all("backbone")
-            new = type(backbone)(backbone.config, backbone.num_items, causal=backbone.causal)
-            read_content(new, table)
-            backbone = new
+            backbone = new_user_encoder(backbone, rng)
         if self.config.encoders == "frozen":
             freeze_encoders(table)
         return UserModel(backbone, None, "last", classifies=False)
@@ -283,44 +298,29 @@ class TransRecTransfer(Method[TransRecTransferConfig, UserModel]):
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
         table = content_table(model.backbone)
-        of_items = {id(parameter) for parameter in table.parameters()}
-        of_users = [p for p in model.backbone.parameters() if id(p) not in of_items]
-        moving = [*table.encoder_parameters(), *table.projection_parameters(), *of_users]
+        of_items = [*table.encoder_parameters(), *table.projection_parameters()]
+        moving = [*of_items, *user_parameters(model.backbone)]
         return [Phase("transrec", moving)]
 
     def count(self, model: UserModel, rows: Rows) -> None:
         """See `Method.count`."""
-        self._learner.count(model, rows)
-
-    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`."""
-        return self._learner.loss(model, batch, rng)
-
-    def represent(self, model: UserModel, batch: Batch) -> Tensor:
-        """See `Method.represent`."""
-        return self._learner.represent(model, batch)
-
-    def output(self, model: UserModel) -> Output:
-        """See `Method.output`."""
-        return self._learner.output(model)
-
-    def decisions(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.decisions`: one way for all."""
-        return None
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: the user encoder always trains."""
-        return None
-
-    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there is nothing left to do."""
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`: the run is for its own task alone."""
-        return False
+        self.learner.count(model, rows)
 
 
 _BOTH_SIDES = (
     "in-batch learns from every position, and a user encoder that sees both sides is shown what "
     "comes next; cpc-bce is read before it"
 )
+
+
+def refuse_both_sides(config: ContentLossConfig, backbone: Backbone) -> None:
+    """Refuse a loss that would show the user encoder what it is to predict.
+
+    Raises:
+        ConfigError: saying which fits.
+    """
+    if config.loss == "in-batch" and not backbone.causal:
+        raise ConfigError(
+            f"method.loss: {_BOTH_SIDES}",
+            hint="leave the loss to auto, or pretrain with readout=causal",
+        )

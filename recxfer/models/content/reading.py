@@ -1,14 +1,15 @@
 """Backbones that read items as content: a content table stands where the item table stands."""
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from recxfer.data.content import ItemContent
 from recxfer.models.backbone import Backbone
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.encoder import Encoder
-from recxfer.models.content.sides import FeatureCache
+from recxfer.models.content.sides import FeatureCache, Side
 from recxfer.models.content.table import ContentTable
 
 
@@ -51,6 +52,26 @@ def freeze_encoders(table: ContentTable) -> None:
     for module in table.modules():
         if isinstance(module, Encoder):
             module.train_layers(0)
+
+
+def replace_projections(table: ContentTable, make: Callable[[int, int], nn.Module]) -> None:
+    """Put other layers behind the encoders.
+
+    Args:
+        table: whose projections are dropped.
+        make: a module (M, F) to (M, D) from F and D.
+    """
+    for side in table.sides.values():
+        assert isinstance(side, Side)
+        side.projection = make(side.encoder.features, table.width)
+
+
+def readable_features(table: ContentTable, kind: str, item_N: Tensor) -> Tensor:
+    """Features (R, F) of those of some items that one encoder, `text` or `image`, can read."""
+    feature_VF, side = table.features(kind), table.sides[kind]
+    assert isinstance(side, Side)
+    read_R = item_N[side.readable_V1[item_N]]
+    return feature_VF[read_R.to(feature_VF.device) - 1]
 
 
 def table_facts(table: ContentTable) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Side(nn.Module, ABC):
     def __init__(self, encoder: Encoder, config: ContentConfig, width: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.projection = Projection(encoder.features, width)
+        self.projection: nn.Module = Projection(encoder.features, width)
         self.encode_batch = config.encode_batch
         self.checkpointing = config.gradient_checkpointing
         self._cache: FeatureCache | None = None
@@ -79,6 +79,10 @@ class Side(nn.Module, ABC):
     def _reading(self) -> str:
         """What else than weights and content decides features, for their key."""
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.projection.parameters()).device
+
     def forward(self, item_M: Tensor) -> Tensor:
         """Vectors (M, D) of items that can be read."""
         feature_MF = self._of_frozen(item_M) if self.encoder.is_frozen else self._encode(item_M)
@@ -92,7 +96,7 @@ class Side(nn.Module, ABC):
         while the encoder trains. Always in float32, whatever autocast says: what is cached must not
         depend on the precision.
         """
-        device = self.projection.linear.weight.device
+        device = self._device
         state = (stamp(self.encoder), device)
         if self._kept is None or self._kept[0] != state:
             made = self._make_features
@@ -118,7 +122,7 @@ class Side(nn.Module, ABC):
     @torch.inference_mode(False)
     @torch.no_grad()
     def _make_features(self) -> Tensor:
-        device = self.projection.linear.weight.device
+        device = self._device
         item_M = self.readable_V1.nonzero().squeeze(1).to(device)
         feature_VF = torch.zeros(self.readable_V1.numel() - 1, self.encoder.features, device=device)
         training = self.encoder.training
@@ -167,7 +171,7 @@ class TextSide(Side):
 
     def _take(self, content: ItemContent) -> Tensor:
         token_VT, length_V = token_table(content.text_V, self.encoder.tokenise, self.max_tokens)
-        device = self.projection.linear.weight.device
+        device = self._device
         self.token_VT, self.length_V = token_VT.to(device), length_V.to(device)
         readable_V1 = content.has_text_V1
         readable_V1[1:] &= length_V > 0
