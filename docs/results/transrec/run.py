@@ -47,11 +47,11 @@ WATCHER = ["--set", "width=128", "--set", "max_length=50"]
 """Films are seen by the dozen."""
 
 TEXT = ["--objective", "transrec", "--set", "modality=text", "--set", f"text={ENCODER}"]
-LAYERS = [] if ENCODER == "small" else ["--set", "text_layers=2"]
+LAYERS = [] if ENCODER == "small" else ["--set", "text_layers=2", "--set", "encode_batch=2048"]
 """The two highest layers of a pretrained text encoder train (the paper: those of BERT)."""
 
-RATE = 3e-4
-PRETRAINING = ["--epochs", 15, "--batch-size", 256, "--lr", RATE]
+RATE = float(os.environ.get("RATE", "3e-4"))
+PRETRAINING = ["--epochs", 12, "--batch-size", 256, "--lr", RATE]
 BUDGET = {
     1.0: ["--epochs", 10, "--batch-size", 256, "--lr", RATE],
     0.1: ["--epochs", 20, "--batch-size", 64, "--lr", RATE],
