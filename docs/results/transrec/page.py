@@ -28,9 +28,9 @@ def tables(found):
     if scaling.height:
         made["scaling"] = paired_table(scaling.filter(slice="all"))
     images = found.filter(part="images")
-    for (modality,), rows in images.group_by("modality", maintain_order=True):
-        made[f"films, {modality}"] = paired_table(rows.filter(slice="all"))
     if images.height:
+        for (modality,), rows in images.group_by("modality", maintain_order=True):
+            made[f"films, {modality}"] = paired_table(rows.filter(slice="all"))
         made["films, by item frequency"] = frequency_table(images)
     costs = found.filter(part="costs")
     if costs.height:
