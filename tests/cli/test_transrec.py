@@ -1,6 +1,7 @@
 """`transrec` as it is typed: from items with text and images to figures in another domain."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -205,3 +206,36 @@ def test_items_that_cannot_be_read_are_counted(content_base, tmp_path):
     assert CliRunner().invoke(app, list(map(str, words))).exit_code == 0
     shown = done("evaluate", content_base, "--dataset", tmp_path / "data")
     assert ["2 of 9 items of" in warning for warning in shown["warnings"]] == [True]
+
+
+def test_a_run_with_a_pretrained_encoder_opens_where_its_directory_is_gone(films, books, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="the extra `modal` is not installed")
+    tokenizers = pytest.importorskip("tokenizers", reason="the extra `modal` is not installed")
+    words = ["[PAD]", "[UNK]", "odd", "even", "step", *map(str, range(15))]
+    tokeniser = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: number for number, word in enumerate(words)}, "[UNK]")
+    )
+    tokeniser.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    config = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=8, num_hidden_layers=2, num_attention_heads=1,
+        intermediate_size=8, max_position_embeddings=12,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(tmp_path / "bert")
+    tokeniser.save(str(tmp_path / "bert" / "tokenizer.json"))
+    base = tmp_path / "base"
+    encoder = [f"text={tmp_path / 'bert'}", "text_layers=1", "width=8", "max_length=12"]
+    done(
+        "pretrain", films, base, "--objective", "transrec", "--epochs", 1, *settings(*encoder)
+    )  # fmt: skip
+    shutil.rmtree(tmp_path / "bert")
+    transfer = ["--method", "transrec", "--epochs", 1]
+    done("transfer", base, books, tmp_path / "top", *transfer)
+    done("transfer", base, books, tmp_path / "none", *transfer, *settings("encoders=frozen"))
+    for name, layers in (("top", {"1"}), ("none", set())):
+        parts, header = tensors.load(tmp_path / name / CHECKPOINT)
+        assert header["kind"] == "delta"
+        # Neither frozen layers nor the tokeniser, which the base holds.
+        encoders = [part for part in parts if ".encoder." in part]
+        assert {part.split(".layer.")[1][0] for part in encoders} == layers
+        assert str(tmp_path) not in json.dumps(header)
+    done("evaluate", base, tmp_path / "top", tmp_path / "none", "--dataset", books)
