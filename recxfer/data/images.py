@@ -75,7 +75,8 @@ def require_pillow() -> None:
     except ImportError as error:
         raise UsageError(
             "items have images, and to decode them takes Pillow, which is not installed",
-            hint="install it with: pip install 'recxfer[modal]' (or leave the images out)",
+            hint="install it with: pip install 'recxfer[modal]' "
+            "(or leave the images out: --columns image= where a table names them)",
         ) from error
 
 
@@ -149,6 +150,8 @@ def _decode(path: Path, side: int) -> tuple[NDArray[np.uint8], bool]:
 def _decoded(
     paths: Sequence[Path], side: int
 ) -> Iterator[tuple[NDArray[np.uint8], bool] | _UnusableError]:
+    from PIL import Image
+
     def attempt(path: Path) -> tuple[NDArray[np.uint8], bool] | _UnusableError:
         try:
             return _decode(path, side)
@@ -158,6 +161,7 @@ def _decoded(
     # Pillow lets go of the lock while it decodes. As many threads as polars has: --threads.
     with warnings.catch_warnings(), ThreadPoolExecutor(pl.thread_pool_size()) as pool:
         warnings.simplefilter("ignore")  # of odd metadata and the like
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for first in range(0, len(paths), _CHUNK):
             yield from pool.map(attempt, paths[first : first + _CHUNK])
 

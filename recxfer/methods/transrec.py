@@ -57,8 +57,8 @@ class ContentLossConfig(Config):
 
     false_negatives: Literal["past", "met", "none"] = "past"
     """`in-batch`: which items are left out of a position's softmax. `past`: what the person met
-    before it, which ranking leaves out too. `met`: what they meet after it, too; the order of what
-    one person does is then not learned. `none`: nothing."""
+    before it, which ranking leaves out too. `met`: what they meet after it in training, too.
+    `none`: nothing."""
 
     log_q: bool = True
     """`in-batch`: whether scores are corrected by how probable an item is to be in the batch."""

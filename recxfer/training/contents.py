@@ -11,7 +11,7 @@ from recxfer.foundation.errors import DataError
 from recxfer.foundation.rng import Rng
 from recxfer.models.backbone import Backbone
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.reading import attach, read_content, reads_content
+from recxfer.models.content.reading import attach, read_content, reads_content, unread
 from recxfer.models.content.table import ContentTable
 
 
@@ -44,7 +44,8 @@ def read_items_of(model: nn.Module, dataset: Dataset, reporter: Reporter) -> Non
     Args:
         model: any; one that gives items a place in a table stays as it is.
         dataset: the domain.
-        reporter: told where features of frozen encoders cannot be kept for next time.
+        reporter: told how many items the model cannot read, and where features of frozen encoders
+            cannot be kept for next time.
 
     Raises:
         DataError: no item has what the model reads.
@@ -55,6 +56,12 @@ def read_items_of(model: nn.Module, dataset: Dataset, reporter: Reporter) -> Non
         attach(model, dataset.content, partial(cached_features, dataset.path, reporter=reporter))
     except DataError as error:
         raise _of(dataset, error) from error
+    count = unread(model, dataset.content)
+    if count:
+        reporter.warn(
+            f"{count:,} of {dataset.num_items:,} items of {dataset.path} have nothing of what the "
+            "model reads: it cannot tell them apart"
+        )
 
 
 def _of(dataset: Dataset, error: DataError) -> DataError:

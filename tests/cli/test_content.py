@@ -1,5 +1,6 @@
 """Texts and images of items through the real command line: what comes in, and what is refused."""
 
+import hashlib
 import json
 import struct
 import sys
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 
 from recxfer.cli.app import app
 from recxfer.data.dataset import Dataset
+from recxfer.foundation.errors import DataError
+from recxfer.foundation.files import canonical_json
 
 LOG = "user,item,time\n" + "".join(
     f"u{u},{item},{1_600_000_000 + u + n}\n" for u in range(4) for n, item in enumerate("abcdefgh")
@@ -210,6 +213,18 @@ def test_images_that_all_fail_are_an_error_that_leaves_nothing(log, pics, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "pics"]
 
 
+def test_images_of_a_table_can_be_left_out(log, tmp_path):
+    items = tmp_path / "items.csv"
+    items.write_text("item,title,image\na,A,https://example.org/a.jpg\n")
+    result = recxfer("prepare", log, tmp_path / "toy", "--items", items)
+    assert result.exit_code == 3
+    assert "a.jpg is missing" in result.stderr
+    assert "--columns image=" in result.stderr
+    found = prepared(log, tmp_path / "toy", "--items", items, "--columns", "image=")
+    assert found["images"] is None
+    assert Dataset(tmp_path / "toy").info.modalities == ("text",)
+
+
 def test_without_pillow_images_are_refused_and_texts_are_not(log, pics, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name == "PIL" or name.startswith("PIL.")]:
         monkeypatch.delitem(sys.modules, name)
@@ -238,8 +253,6 @@ def test_the_table_shows_what_is_amiss(log, pics, tmp_path):
 
 
 def test_content_says_what_is_not_there(log, pics, tmp_path):
-    from recxfer.foundation.errors import DataError
-
     prepared(log, tmp_path / "bare")
     with pytest.raises(DataError, match="no text and no image"):
         _ = Dataset(tmp_path / "bare").content
@@ -259,6 +272,11 @@ def test_content_says_what_is_not_there(log, pics, tmp_path):
 
 def test_a_dataset_of_before_keeps_its_fingerprint(log, tmp_path):
     prepared(log, tmp_path / "toy")
-    record = json.loads((tmp_path / "toy/dataset.json").read_text())
+    path = tmp_path / "toy/dataset.json"
+    record = json.loads(path.read_text())
     assert "texts" not in record
     assert "images" not in record
+    del record["settings"]["image_side"]
+    path.write_text(json.dumps(record))
+    found = Dataset(tmp_path / "toy").info.fingerprint
+    assert found == hashlib.sha256(canonical_json(record).encode()).hexdigest()

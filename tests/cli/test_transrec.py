@@ -194,3 +194,14 @@ def test_a_checkpoint_names_no_path_of_this_host(content_base):
     header = tensors.read_header(content_base / CHECKPOINT)
     assert header["backbone"]["content"]["config"]["modality"] == "text"
     assert "/" not in json.dumps([header["objective"], header["backbone"]])
+
+
+def test_items_that_cannot_be_read_are_counted(content_base, tmp_path):
+    lines = [f"u{user},i{(user + step) % 9},{step}" for user in range(20) for step in range(6)]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *lines]) + "\n")
+    titles = [f"i{item},step {item}" for item in range(7)]
+    (tmp_path / "titles.csv").write_text("\n".join(["item,text", *titles]) + "\n")
+    words = ["prepare", tmp_path / "log.csv", tmp_path / "data", "--items", tmp_path / "titles.csv"]
+    assert CliRunner().invoke(app, list(map(str, words))).exit_code == 0
+    shown = done("evaluate", content_base, "--dataset", tmp_path / "data")
+    assert ["2 of 9 items of" in warning for warning in shown["warnings"]] == [True]

@@ -131,6 +131,9 @@ class ImageEncoder(Encoder):
 
 
 def stamp(module: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Changes whenever a weight or a buffer of the module does: torch counts writes in place."""
+    """Changes when a weight or a buffer of the module does: torch counts writes in place.
+
+    Those of fused optimisers it does not count: what trains must not be kept by this alone.
+    """
     state = [*module.parameters(), *module.buffers()]
     return tuple((tensor.data_ptr(), tensor._version) for tensor in state)

@@ -17,7 +17,7 @@ from recxfer.models.sasrec import SASRecConfig, TransformerBlock
 
 
 def as_input(pixel_UHWC: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 (U, H, W, 3) to float32 (U, 3, side, side), normalised by channel, channels last.
+    """uint8 (U, H, W, 3) to float32 (U, 3, side, side), normalised by channel.
 
     Args:
         pixel_UHWC: pixels.
@@ -25,26 +25,14 @@ def as_input(pixel_UHWC: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor
         mean: (3), of pixels from 0 to 1.
         std: (3), likewise.
     """
-    # A permuted view of (U, H, W, C) is the channels-last layout that convolutions like best.
-    image_UCHW = pixel_UHWC.permute(0, 3, 1, 2).to(mean.dtype)
+    # Not channels-last, as pixels come: on a CPU torch's group normalisation is many times slower
+    # there, and (torch 2.13) its way back crashes where the layers below are frozen.
+    image_UCHW = pixel_UHWC.permute(0, 3, 1, 2).contiguous().to(mean.dtype)
     if image_UCHW.shape[2:] != (side, side):
         image_UCHW = F.interpolate(
             image_UCHW, (side, side), mode="bilinear", antialias=True, align_corners=False
         )
     return image_UCHW.mul(1 / 255).sub(mean[:, None, None]).div(std[:, None, None])
-
-
-class _GroupNorm(nn.GroupNorm):
-    """GroupNorm that lives through frozen layers below it.
-
-    On a CPU torch 2.13 reads through a null pointer on the way back when the input is channels-last
-    and has no gradient.
-    """
-
-    def forward(self, image_UCHW: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and not image_UCHW.requires_grad:
-            image_UCHW = image_UCHW.contiguous()
-        return super().forward(image_UCHW)
 
 
 class ResidualStage(nn.Module):
@@ -56,9 +44,9 @@ class ResidualStage(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.norm1 = _GroupNorm(GROUPS, channels_in)
+        self.norm1 = nn.GroupNorm(GROUPS, channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
-        self.norm2 = _GroupNorm(GROUPS, channels)
+        self.norm2 = nn.GroupNorm(GROUPS, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         plain = stride == 1 and channels_in == channels
         self.shortcut = None if plain else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
@@ -100,11 +88,10 @@ class SmallCnn(_Scaled):
                 zip([channels[0], *channels], channels, strict=False)
             )
         )
-        self.norm = _GroupNorm(GROUPS, channels[-1])
+        self.norm = nn.GroupNorm(GROUPS, channels[-1])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def layers(self) -> Sequence[nn.Module]:

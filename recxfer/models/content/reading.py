@@ -47,6 +47,18 @@ def attach(model: nn.Module, content: ItemContent, cache: FeatureCache | None = 
             backbone.num_items = content.num_items
 
 
+def unread(model: nn.Module, content: ItemContent) -> int:
+    """How many items of a domain have nothing of what a model reads: all unknown to it, and alike.
+
+    Args:
+        model: that reads content.
+        content: of the domain.
+    """
+    config = next(m.config for m in model.modules() if isinstance(m, ContentTable))
+    read_V1 = content.has_text_V1 & config.reads_text | content.has_image_V1 & config.reads_images
+    return content.num_items - int(read_V1.sum())
+
+
 def freeze_encoders(table: ContentTable) -> None:
     """Let no layer of the encoders train; what is behind them still does."""
     for module in table.modules():

@@ -92,8 +92,9 @@ class Side(nn.Module, ABC):
     def features(self) -> Tensor:
         """Features of all items, float32 (V, F), item 1 first; zero where one cannot be read.
 
-        They carry no gradient. Made once and kept while weights and content stay the same. Always
-        in float32, whatever autocast says: what is cached must not depend on the precision.
+        They carry no gradient. Made once and kept while weights and content stay the same; not kept
+        while the encoder trains. Always in float32, whatever autocast says: what is cached must not
+        depend on the precision.
         """
         device = self._device
         state = (stamp(self.encoder), device)
@@ -105,8 +106,18 @@ class Side(nn.Module, ABC):
             else:
                 feature_VF = made()
             with torch.inference_mode(False):
-                self._kept = (state, feature_VF.to(device, copy=True))
+                feature_VF = feature_VF.to(device, copy=True)
+            if self.training and not self.encoder.is_frozen:
+                return feature_VF
+            self._kept = (state, feature_VF)
         return self._kept[1]
+
+    def train(self, mode: bool = True) -> "Side":
+        """As for any module; kept features of an encoder that is to train are dropped."""
+        if mode and not self.encoder.is_frozen:
+            self._kept = None
+        super().train(mode)
+        return self
 
     @torch.inference_mode(False)
     @torch.no_grad()

@@ -113,7 +113,8 @@ class ContentTable(nn.Module):
     def weight(self) -> Tensor:
         """Vectors of all rows, float32 (V + 3, D), as scoring sees them: no dropout, no gradient.
 
-        Kept until a weight changes, training begins or other content is attached.
+        Kept until a weight changes, training begins or other content is attached; in training mode
+        not kept at all.
         """
         self._ready()
         device = self.special_SD.device
@@ -126,6 +127,8 @@ class ContentTable(nn.Module):
                 item_V3 = torch.arange(self.num_embeddings, device=device)
                 weight_VD = self.vectors(item_V3)
             self.train(training)
+            if training:
+                return weight_VD
             self._weight = (state, weight_VD)
         return self._weight[1]
 
@@ -159,7 +162,7 @@ class ContentTable(nn.Module):
         Args:
             items: rows of any shape: histories, targets, negatives.
         """
-        item_X = torch.cat([one.reshape(-1) for one in items]).unique()
+        item_X = torch.cat([one.reshape(-1).long() for one in items]).unique()
         item_U = item_X[(item_X != PAD) & (item_X <= self.num_items)]
         return BatchTable(item_U, self.vectors(item_U), self.special_SD, self.num_items)
 
@@ -257,7 +260,8 @@ class BatchTable(nn.Module):
 
     def index(self, item_BL: Tensor) -> Tensor:
         """Places in `item_U`, of any shape; padding is -1, mask U and unknown U + 1."""
-        place_BL = torch.searchsorted(self._row_K, item_BL.contiguous())
+        item_BL = item_BL.long().contiguous()
+        place_BL = torch.searchsorted(self._row_K, item_BL)
         found = self._row_K[place_BL.clamp(max=self._row_K.numel() - 1)] == item_BL
         torch._assert_async(found.all(), "an item is asked for that is not in this batch")
         return place_BL - 1
