@@ -111,19 +111,21 @@ class ContentTable(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Vectors of all rows, float32 (V + 3, D), as scoring sees them: no dropout, no gradient.
+        """Vectors of all rows, float32 (V + 3, D), as scoring sees them.
 
+        Without dropout, gradients and autocast.
         Kept until a weight changes, training begins or other content is attached; in training mode
         not kept at all.
         """
         self._ready()
         device = self.special_SD.device
-        state = (stamp(self), device, torch.is_autocast_enabled(device.type))
+        state = (stamp(self), device)
         if self._weight is None or self._weight[0] != state:
             training = self.training
             self.eval()
-            # Not in inference mode, where the first to ask may be: what is kept serves all.
-            with torch.inference_mode(False), torch.no_grad():
+            # What is kept serves all, whatever mode and precision the first to ask was in.
+            full = torch.autocast(device.type, enabled=False)
+            with torch.inference_mode(False), torch.no_grad(), full:
                 item_V3 = torch.arange(self.num_embeddings, device=device)
                 weight_VD = self.vectors(item_V3)
             self.train(training)
