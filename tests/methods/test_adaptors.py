@@ -182,6 +182,19 @@ def test_items_that_training_never_saw_are_scored_by_their_features(
     assert method.output(model).scores(user_BD).isfinite().all()
 
 
+@pytest.mark.parametrize("steps", [2, 5])
+def test_a_run_that_was_stopped_ends_in_the_same_bytes(
+    steps, content_base, books, tmp_path, stopped
+):
+    """With noise in the gates, and whitenings that are fitted anew when the run goes on."""
+    fitted, slow = ("unisrec", "whitening=fitted"), {"batch_size": 32}
+    whole = adapt(content_base, books, tmp_path / "whole", *fitted, **slow)
+    with stopped(steps):
+        adapt(content_base, books, tmp_path / "run", *fitted, **slow)
+    run = adapt(content_base, books, tmp_path / "run", *fitted, **slow, resume=True)
+    assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_through_the_command_line(method, content_base, books, tmp_path):
     """15 of the 30 books have the reader's parity, and texts say which; chance finds two thirds."""
