@@ -56,10 +56,10 @@ class ContentConfig(Config):
     encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout inside the encoders made from scratch; a pretrained one has its own."""
 
-    text_width: int = Field(default=128, ge=1)
+    text_width: int = Field(default=64, ge=1)
     """Width of the `small` text encoder."""
 
-    text_depth: int = Field(default=2, ge=1)
+    text_depth: int = Field(default=1, ge=1)
     """Layers of the `small` text encoder."""
 
     text_heads: int = Field(default=4, ge=1)
