@@ -27,6 +27,9 @@ def tables(found):
     scaling = found.filter(part="scaling")
     if scaling.height:
         made["scaling"] = paired_table(scaling.filter(slice="all"))
+    trained = found.filter(part="end-to-end")
+    if trained.height:
+        made["end to end"] = paired_table(trained.filter(slice="all"))
     images = found.filter(part="images")
     if images.height:
         for (modality,), rows in images.group_by("modality", maintain_order=True):

@@ -5,9 +5,10 @@ Usage: python docs/results/transrec/run.py WORK_DIRECTORY RAW [--jobs 2] [--quic
 RAW holds amazon-sports/ and amazon-toys/ (interactions.csv.gz without times, items.csv) and
 movielens-posters/images/ (posters by MovieLens id). Finished runs are not repeated, so that the
 script goes on where it stopped. Each run is a process of its own with one thread, on a GPU if there
-is one; `--jobs` of them run side by side. Static text vectors are those of the package `wordllama`
-(extra `modal`). Results go into `results.parquet` beside this script (with --quick, into WORK_DIRECTORY); once every
-part is there, so do the tables of `index.md` and `shares.svg`.
+is one; `--jobs` of them run side by side. Static text vectors are those of `wordllama==0.4.0.post1`
+(`pip install --no-deps`, and the extra `modal`). Results go into `results.parquet` beside this
+script (with --quick, into WORK_DIRECTORY); once every part is there, so do the tables of `index.md`
+and `shares.svg`.
 """
 
 import re
@@ -15,7 +16,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import torch
 
@@ -41,43 +41,43 @@ SHARES = (1.0, 0.1, 0.01)
 SOURCE_SHARES = (1.0, 0.3, 0.1)
 USER = ["--set", "width=64", "--set", "max_length=20"]
 TEXT = ["--objective", "transrec", "--set", "modality=text"]
-"""The text encoder is the small one, from scratch: one layer of width 64 over hashed words."""
+ENCODERS = {
+    "static": ["--set", "text=wordllama", "--set", "text_layers=0"],
+    "small": ["--set", "text=small"],
+}
+"""`static`: fixed vectors of a public model, of which a projection trains. `small`: from scratch,
+end to end: one layer of width 64 over hashed words."""
 
 RATE = 1e-3
 PRETRAINING = ["--epochs", 8, "--batch-size", 256, "--lr", RATE]
 BUDGET = {
-    1.0: ["--epochs", 8, "--batch-size", 256, "--lr", RATE],
+    1.0: ["--epochs", 12, "--batch-size", 256, "--lr", RATE],
     0.1: ["--epochs", 15, "--batch-size", 64, "--lr", RATE, "--set", "validate_every=3"],
     0.01: ["--epochs", 40, "--batch-size", 16, "--lr", RATE, "--set", "validate_every=5"],
 }
 """Few people make few steps: smaller batches, more epochs, of which validation chooses one."""
 
-IDS = {1.0: ["--epochs", 15]}
-"""Epochs of item ids where they differ: from a random table they take longer."""
-
 METHODS = {
     "finetuned": ["--method", "transrec"],
-    "finetuned, encoders frozen": ["--method", "transrec", "--set", "encoders=frozen"],
-    "frozen encoders, new user encoder": [
-        "--method", "transrec", "--set", "encoders=frozen", "--set", "user_encoder=new",
-    ],
+    "new user encoder": ["--method", "transrec", "--set", "user_encoder=new"],
     "unisrec": ["--method", "unisrec"],
     "linear-adaptor": ["--method", "linear-adaptor"],
-}  # fmt: skip
-"""From a base that was pretrained on another domain."""
+}
+"""From a base that was pretrained on another domain, by static vectors."""
 
 SEVERAL = ("finetuned",)
-"""Of them, those with three seeds, as the networks without pretraining have: something is claimed."""
+"""Of them, those with three seeds at every share, as the networks without pretraining have, because
+something is claimed. The others learn from all people, with one seed."""
 
 MODALITIES = ("text", "image", "mixture", "both")
 FILMS = [
-    "--objective", "transrec", "--set", "image_side=32", "--set", "image_width=64",
-    "--set", "image_depth=3",
+    "--objective", "transrec", *ENCODERS["static"],
+    "--set", "image_side=32", "--set", "image_width=64", "--set", "image_depth=3",
 ]  # fmt: skip
 WATCHER = ["--set", "width=64", "--set", "max_length=50", "--batch-size", 64]
 """Films are seen by the dozen."""
 
-FILM_EPOCHS = {"thrillers": ["--epochs", 4], "comedies": ["--epochs", 8], "ids": ["--epochs", 25]}
+FILM_EPOCHS = {"thrillers": ["--epochs", 3], "comedies": ["--epochs", 6], "ids": ["--epochs", 25]}
 SOURCE_GENRES = (
     "Action", "Adventure", "Crime", "Film-Noir", "Horror", "Mystery", "Sci-Fi", "Thriller", "War",
     "Western",
@@ -195,34 +195,38 @@ class Static:
         return Output(self.vector_VD)
 
 
+def base(bench, encoder, seed, share=1.0):
+    """Ask for a base of sports."""
+    named = encoder if share == 1 else f"{encoder}-{share}"
+    more = settings(**{"data.train_share": share}) if share < 1 else []
+    asked = [*TEXT, *ENCODERS[encoder], *USER, *PRETRAINING, *more]
+    return bench.pretrain("sports", named, seed, *asked)
+
+
 def text(bench):
     """Sports to toys, by text alone, from all, a tenth and a hundredth of the target's people."""
-    bases = {
-        seed: bench.pretrain("sports", "text", seed, *TEXT, *USER, *PRETRAINING)
-        for seed in bench.seeds
-    }
+    bases = {seed: base(bench, "static", seed) for seed in bench.seeds}
     ids = bench.pretrain("sports", "ids", 0, *USER, "--epochs", 1)
     bench.wait()
     runs = {share: {} for share in bench.shares}
-    for share in bench.shares:
-        of = runs[share]
+    for share, of in runs.items():
         few = settings(**{"data.train_share": share})
         for seed in bench.seeds:
             for name, words in METHODS.items():
-                if seed and name not in SEVERAL:
+                if name not in SEVERAL and (seed, share) != (SEEDS[0], SHARES[0]):
                     continue
                 asked = [*words, *few, *BUDGET[share]]
                 of.setdefault(name, []).append(
                     bench.transfer(bases[seed], "toys", f"{name}-{share}", seed, *asked)
                 )
-            asked = [*TEXT, *USER, *few, *BUDGET[share]]
-            of.setdefault("from scratch", []).append(
-                bench.pretrain("toys", f"scratch-{share}", seed, *asked)
-            )
-            asked = [*USER, *few, *BUDGET[share], *IDS.get(share, [])]
-            of.setdefault("item ids, from scratch", []).append(
-                bench.pretrain("toys", f"ids-{share}", seed, *asked)
-            )
+            for name, words in (
+                ("from scratch", [*TEXT, *ENCODERS["static"]]),
+                ("item ids, from scratch", []),
+            ):
+                asked = [*words, *USER, *few, *BUDGET[share]]
+                of.setdefault(name, []).append(
+                    bench.pretrain("toys", f"{name}-{share}", seed, *asked)
+                )
         popular = ["--method", "popular", *few]
         of["popular"] = [bench.transfer(ids, "toys", f"popular-{share}", 0, *popular)]
         of["zero-shot"] = [(bases[seed], bench.work / "toys") for seed in bench.seeds]
@@ -235,36 +239,38 @@ def text(bench):
     return found
 
 
-def scaling(bench):
-    """Less of the source: what is left of zero-shot and of fine-tuning on a tenth of the target."""
-    seeds = bench.seeds[:1]
-    bases = {
-        share: [
-            bench.pretrain(
-                "sports", "text" if share == 1 else f"text-{share}", seed,
-                *TEXT, *USER, *PRETRAINING, *settings(**{"data.train_share": share}),
-            )
-            for seed in seeds
-        ]
-        for share in SOURCE_SHARES
-    }  # fmt: skip
+def end_to_end(bench):
+    """Sports to toys with an encoder of texts that trains from scratch. One seed."""
+    of_sports = base(bench, "small", 0)
     bench.wait()
-    few = settings(**{"data.train_share": 0.1})
-    runs = {}
-    for share, of_seeds in bases.items():
-        named = "" if share == 1 else f"-of-{share}"
-        runs[f"zero-shot, {share:.0%} of the source"] = [
-            (base, bench.work / "toys") for base in of_seeds
-        ]
-        runs[f"finetuned, {share:.0%} of the source"] = [
-            bench.transfer(base, "toys", f"finetuned-0.1{named}", seed,
-                           *METHODS["finetuned"], *few, *BUDGET[0.1])
-            for seed, base in zip(seeds, of_seeds, strict=True)
-        ]  # fmt: skip
-    scratch = [*TEXT, *USER, *few, *BUDGET[0.1]]
-    runs["from scratch"] = [bench.pretrain("toys", "scratch-0.1", s, *scratch) for s in seeds]
+    runs = {"zero-shot": [(of_sports, bench.work / "toys")]}
+    words = [*METHODS["finetuned"], *BUDGET[1.0]]
+    runs["finetuned"] = [bench.transfer(of_sports, "toys", "small-finetuned", 0, *words)]
+    words = [*TEXT, *ENCODERS["small"], *USER, *BUDGET[1.0]]
+    runs["from scratch"] = [bench.pretrain("toys", "small-scratch", 0, *words)]
     bench.wait()
     return comparison(runs, "from scratch")
+
+
+def scaling(bench):
+    """Less of the source: what is left of zero-shot and of fine-tuning on a tenth of the target."""
+    bases = {
+        share: [base(bench, "static", seed, share) for seed in SEEDS[:1]] for share in SOURCE_SHARES
+    }
+    bench.wait()
+    few = [*METHODS["finetuned"], *settings(**{"data.train_share": 0.1}), *BUDGET[0.1]]
+    runs = {}
+    for share, of_seeds in bases.items():
+        said = f"{share:.0%} of the source"
+        runs[f"zero-shot, {said}"] = [(one, bench.work / "toys") for one in of_seeds]
+        named = "finetuned-0.1" if share == 1 else f"finetuned-0.1-of-{share}"
+        runs[f"finetuned, {said}"] = [
+            bench.transfer(one, "toys", named, seed, *few) for seed, one in enumerate(of_seeds)
+        ]
+    bench.wait()
+    return comparison(
+        runs, f"zero-shot, {1:.0%} of the source", f"finetuned, {1:.0%} of the source"
+    )
 
 
 def images(bench):
@@ -316,7 +322,13 @@ def costs(bench):
     return [{"kind": "cost", "line": line} for line in done.stdout.splitlines()]
 
 
-PARTS = {"text": text, "scaling": scaling, "images": images, "costs": costs}
+PARTS = {
+    "text": text,
+    "end-to-end": end_to_end,
+    "scaling": scaling,
+    "images": images,
+    "costs": costs,
+}
 
 
 if __name__ == "__main__":
