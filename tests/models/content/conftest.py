@@ -14,6 +14,7 @@ KINDS = ("both", "text", "image", "neither")
 SMALL = {
     "encoder_dropout": 0.0,
     "text_width": 8,
+    "text_depth": 2,
     "text_heads": 2,
     "text_buckets": 500,
     "image_side": 16,
