@@ -28,7 +28,10 @@ def _films(draw: random.Random, person: int) -> list[int]:
 
 
 def _write_world(folder) -> None:
-    """Films and books of the same people: taste is the parity of the person, everywhere."""
+    """Films and books of the same people: taste is the parity of the person, everywhere.
+
+    The text of an item says its parity and where on the walk it stands.
+    """
     draw = random.Random(0)
     films, books, people = ["user,item,time"], ["user,item,time"], ["user,taste,group"]
     for person in range(PEOPLE):
@@ -38,7 +41,15 @@ def _write_world(folder) -> None:
         for time in range(draw.randint(1, 5)):
             book = 2 * draw.randrange(BOOKS // 2) + person % 2
             books.append(f"u{person},b{book},{2000 + time}")
-    for name, lines in (("films", films), ("books", books), ("people", people)):
+    titles = ["item,text"]
+    for kind, count in (("f", FILMS), ("b", BOOKS)):
+        titles += [f"{kind}{n},{'odd' if n % 2 else 'even'} step {n // 2}" for n in range(count)]
+    for name, lines in (
+        ("films", films),
+        ("books", books),
+        ("people", people),
+        ("titles", titles),
+    ):
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -60,7 +71,11 @@ def world(tmp_path_factory):
         ("books", {"links": [folder / "films"], "split": "users"}),
     ):
         config = prepare.resolve(
-            str(folder / f"{name}.csv"), folder / name, settings=Settings.read(), **options
+            str(folder / f"{name}.csv"),
+            folder / name,
+            settings=Settings.read(),
+            items=folder / "titles.csv",
+            **options,
         )
         prepare.run(config, SilentReporter())
     return folder
@@ -102,6 +117,26 @@ def bases(world, films):
             pretrain.run(config, SilentReporter())
             runs[backbone, objective] = run
     return runs
+
+
+@pytest.fixture(scope="session")
+def content_base(world, films):
+    """A run pretrained on `films` that knows items by their text."""
+    from recxfer.commands import pretrain
+    from recxfer.foundation.config import Settings
+    from recxfer.foundation.console import SilentReporter
+
+    small = ["width=16", "max_length=20", "backbone.dropout=0.0", "encoder_dropout=0.0"]
+    config = pretrain.resolve(
+        films,
+        world / "base-content",
+        settings=Settings.read(None, [*small, "text_width=16", "text_depth=1"]),
+        objective="transrec",
+        epochs=12,
+        batch_size=16,
+        lr=0.01,
+    )
+    return pretrain.run(config, SilentReporter()).path
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from recxfer.data.examples import profile_rows
 from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.device import choose_device
 from recxfer.training.cases import Protocol, cases_of, slices_of
 from recxfer.training.metrics import class_metrics
 from recxfer.training.opening import open_run
@@ -83,7 +84,10 @@ class Bench:
         return found
 
 
-def run_page(description, here, *, bench, prepare, parts, quick, tables, plot=None):
+def run_page(
+    description, here, *, bench, prepare, parts, quick, tables, plot=None,
+    raw="holds food.csv.gz and kitchen.csv.gz",
+):  # fmt: skip
     """The command line of a page: makes its parts, keeps their rows, fills its tables.
 
     Args:
@@ -95,10 +99,11 @@ def run_page(description, here, *, bench, prepare, parts, quick, tables, plot=No
         quick: names of the parts that `--quick` makes.
         tables: makes tables by name of all rows.
         plot: a function that draws rows into a file, and the file's name.
+        raw: what the folder of raw files holds.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("work", type=Path)
-    parser.add_argument("raw", type=Path, help="holds food.csv.gz and kitchen.csv.gz")
+    parser.add_argument("raw", type=Path, help=raw)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--parts", nargs="+", choices=parts, help="others stay as they are")
     parser.add_argument("--quick", action="store_true", help="few parts, one seed, one epoch")
@@ -163,10 +168,18 @@ def logistic_regression(dataset, column):
     return class_metrics(chosen, target.numpy())
 
 
-def cases_of_run(run, protocol, number=None):
-    """Cases of a run, or of one of its tasks, and their rows; kept in the run's directory."""
-    opened = open_run(run, torch.device("cpu"), number=number)
-    cases, rows = cases_of(opened, protocol, None, torch.float32, SilentReporter())
+def cases_of_run(run, protocol, number=None, dataset=None):
+    """Cases of a run, or of one of its tasks, and their rows; kept in the run's directory.
+
+    Args:
+        run: the directory.
+        protocol: what is ranked.
+        number: which task, of several.
+        dataset: another one than the run's own.
+    """
+    device = choose_device("auto")
+    opened = open_run(run, device, number=number, moved_dataset=dataset)
+    cases, rows = cases_of(opened, protocol, dataset, torch.float32, SilentReporter())
     return opened, cases, rows
 
 
@@ -178,28 +191,36 @@ def mean_over_seeds(metrics):
     }
 
 
-def comparison(runs, *references, protocol=None, at=(5, 10), by=None, others=None, **facts):
+def comparison(
+    runs, *references, protocol=None, at=(5, 10), by=None, others=None, workers=1, **facts
+):
     """Figures of methods averaged over their seeds, each beside references on the same people.
 
     Args:
         runs: directories of each method's runs, one per seed; (directory, number) for one task of
-            a run that holds several.
+            a run that holds several; (directory, path of a dataset) for another than its own.
         references: the methods that the others are compared with.
         protocol: what is ranked; by default the test part, all items.
         at: cut-offs.
         by: a slicer; the slice `all` is always there.
         others: metrics of methods that are no runs, over all cases.
+        workers: runs that are opened and ranked side by side.
         facts: columns of their own for all rows.
 
     Returns:
         One dict per reference, slice, method and metric.
     """
     protocol = protocol or Protocol()
-    runs = {method: [_numbered(run) for run in of_seeds] for method, of_seeds in runs.items()}
-    opened = {
-        method: [cases_of_run(run, protocol, number) for run, number in of_seeds]
-        for method, of_seeds in runs.items()
-    }
+    runs = {method: [_meant(run) for run in of_seeds] for method, of_seeds in runs.items()}
+    with ThreadPoolExecutor(workers) as pool:
+        opened = {
+            method: [
+                pool.submit(cases_of_run, run, protocol, number, dataset)
+                for run, number, dataset in of_seeds
+            ]
+            for method, of_seeds in runs.items()
+        }
+        opened = {method: [one.result() for one in ones] for method, ones in opened.items()}
     one, cases, rows = next(iter(opened.values()))[0]
     people = cases.people()
     slices = [("all", None), *(slices_of(one, rows, None, by) if by else [])]
@@ -213,7 +234,7 @@ def comparison(runs, *references, protocol=None, at=(5, 10), by=None, others=Non
             measured |= others or {}
         who = people if chosen is None else people[chosen]
         for method, metrics in measured.items():
-            of_seeds = [run for run, _ in runs.get(method, [])]
+            of_seeds = [run for run, *_ in runs.get(method, [])]
             figures = estimate(metrics, who, seed=0)
             for reference in references:
                 against = compare(metrics, measured[reference], who, seed=0)
@@ -243,9 +264,12 @@ def comparison(runs, *references, protocol=None, at=(5, 10), by=None, others=Non
     return [row for rows in found.values() for row in rows]
 
 
-def _numbered(run):
-    """A run and which of its tasks is meant; None: it has one, or the last is meant."""
-    return run if isinstance(run, tuple) else (run, None)
+def _meant(run):
+    """A run, which of its tasks is meant and which dataset; None: its own, or the last."""
+    if not isinstance(run, tuple):
+        return run, None, None
+    run, more = run
+    return (run, None, more) if isinstance(more, Path) else (run, more, None)
 
 
 def cost_of(runs):

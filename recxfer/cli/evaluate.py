@@ -48,7 +48,10 @@ def evaluate(
     ] = False,
     by: Annotated[
         str | None,
-        typer.Option("--by", help="Slices: history-length, target-events, item-frequency, label."),
+        typer.Option(
+            "--by",
+            help="Slices: history-length, target-events, item-frequency, item-age, label.",
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,

@@ -310,7 +310,7 @@ def _slices(
     if by in (CLASS_SLICERS if cases.ranks_items else ITEM_SLICERS):
         raise UsageError(
             f"--by {by} does not fit the task {opened.task.name} of {opened.path}",
-            hint="label is for profiles; target-events and item-frequency are for item tasks",
+            hint=f"label is for profiles; {', '.join(sorted(ITEM_SLICERS))} are for item tasks",
         )
     return [
         SliceFigures(

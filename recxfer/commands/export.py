@@ -152,6 +152,8 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
         moved_dataset=config.dataset,
         number=number,
     )
+    if opened.reads_content and config.what != "model":
+        opened.read_items_of(opened.target, reporter)
     with autocast(device, precision):
         return EXPORTS[config.what](config, opened, reporter)
 

@@ -14,6 +14,7 @@ from recxfer.foundation.names import RUN_JSON
 from recxfer.methods.contract import Base, Needs
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbone import Backbone
+from recxfer.models.content.reading import reads_content
 from recxfer.training.holding import histories_of
 from recxfer.training.runs import (
     check_vocabulary,
@@ -59,7 +60,8 @@ def resolve_task(
 
 
 def check_base(name: str, needs: Needs, base: Base, path: Path, *, holds: bool) -> None:
-    """Refuse a base that holds tasks where a method cannot go on with them, or the other way.
+    """Refuse a base that holds tasks where a method cannot go on with them, or the other way,
+    and one that knows items otherwise than the method does.
 
     Args:
         name: of the method.
@@ -70,8 +72,22 @@ def check_base(name: str, needs: Needs, base: Base, path: Path, *, holds: bool) 
 
     Raises:
         CheckpointError: saying what the method begins with.
-        UsageError: there is no task to hold: nothing was learned about single items.
+        UsageError: it knows items otherwise than the method, or there is no task to hold: nothing
+            was learned about single items.
     """
+    by_content = reads_content(base.backbone)
+    if by_content and needs.items == "ids":
+        raise UsageError(
+            f"method {name} gives each item a place in a table, and the base, pretrained by "
+            f"{base.objective}, has none: it knows items by their text and images",
+            hint="choose the method transrec, or a base of another objective",
+        )
+    if needs.items == "content" and not by_content:
+        raise UsageError(
+            f"method {name} needs a base that knows items by their text and images, and this one, "
+            f"pretrained by {base.objective}, knows them by their place in a table",
+            hint="pretrain with --objective transrec, or choose another method",
+        )
     if holds and not base.held:
         raise UsageError(
             f"{name} goes on holding the task that a base was pretrained for, and {path}, "
@@ -143,8 +159,9 @@ def check_needs(name: str, needs: Needs, base: Base, task: Task) -> None:
                 f"method {name} knows {what} {', '.join(sorted(accepted))}, not {found}",
                 hint="choose another method, or see `recxfer transfer --list`",
             )
-    # A backbone that sees both sides would be shown the very event it is to predict.
-    if task.kind == "next-item" and not base.backbone.causal:
+    # A backbone that sees both sides would be shown the very event it is to predict; methods for
+    # content read it before that event.
+    if task.kind == "next-item" and not base.backbone.causal and needs.items != "content":
         raise UsageError(
             f"the base was pretrained by {base.objective}: it sees both sides of a position, "
             "and the task next-item needs one that looks only to the left",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from recxfer.data.images import MAX_PIXELS
 from recxfer.data.links import read_neighbours
 from recxfer.data.preparation import Prepared, Recipe, Surroundings, prepare_tables
 from recxfer.data.sources import SOURCES
@@ -94,6 +95,8 @@ class PrepareResult:
             "events": info.events,
             "dropped": info.dropped,
             "split": info.events_by_split,
+            "texts": None if info.texts is None else info.texts.model_dump(),
+            "images": None if info.images is None else info.images.model_dump(),
             "fingerprint": info.fingerprint,
         }
 
@@ -206,7 +209,27 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
     for name, count in prepared.without.items():
         if count:
             reporter.warn(f"{count:,} of {prepared.info.items:,} items have no {name}")
+    _warn_of_content(prepared, reporter)
     return PrepareResult(config.output, prepared)
+
+
+def _warn_of_content(prepared: Prepared, reporter: Reporter) -> None:
+    """Say which texts and images came in, but not whole."""
+    texts, images = prepared.info.texts, prepared.info.images
+    if texts is not None and texts.empty:
+        reporter.warn(f"{texts.empty:,} items have a text that is blank: read as none")
+    if images is None:
+        return
+    said = {
+        "missing": (images.missing, "are not there"),
+        "corrupt": (images.corrupt, "cannot be decoded"),
+        "too_large": (images.too_large, f"have more than {MAX_PIXELS:,} pixels"),
+    }
+    for fault, path in prepared.unusable_images.items():
+        count, what = said[fault]
+        reporter.warn(f"{count:,} images {what}, such as {path}")
+    if images.animated:
+        reporter.warn(f"{images.animated:,} images have several frames: the first is taken")
 
 
 def _inputs(config: PrepareConfig) -> list[Path]:

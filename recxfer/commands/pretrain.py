@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from recxfer.commands.training_config import TrainingConfig
 from recxfer.data.dataset import Dataset
-from recxfer.data.examples import next_item_cases, next_item_training, people_apart
+from recxfer.data.examples import (
+    next_item_cases,
+    next_item_training,
+    people_apart,
+    share_of_people,
+)
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
@@ -27,7 +33,9 @@ from recxfer.methods.contract import Objective, Phase, facts
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES, processes
 from recxfer.models.backbone import Backbone, BackboneConfig
+from recxfer.models.content.config import ContentConfig
 from recxfer.training import runs
+from recxfer.training.contents import build_item_encoders, read_items_of
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState
@@ -40,6 +48,10 @@ class PretrainData(Config):
     windows: Literal["all", "last"] = "all"
     """`all`: a long history is cut into windows and all are learned from. `last`: only the most
     recent window of each user, as SASRec does."""
+
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training people to learn from, at least one: for learning curves. With one seed
+    a smaller share is part of a larger one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +192,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     )
     backbone = _build_backbone(config, dataset, objective, rng)
     model = objective.assemble(backbone, rng).to(device)
+    read_items_of(model, dataset, reporter)
     header = _header(config, dataset, backbone, objective)
     finished = finished_before(
         config.run, header, overwrite=config.overwrite, resume=config.resume, reporter=reporter
@@ -194,13 +207,15 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         )
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
+    rows = share_of_people(rows, config.data.train_share, rng)
     rows, validation = _apart(dataset, objective, rows, max_length, rng, device, reporter)
     objective.count(model, rows)
     session = Session(
         run=config.run,
         model=model,
         learner=objective,
-        phases=[Phase("pretrain", list(model.parameters()))],
+        # An item encoder may be frozen, in whole or in part.
+        phases=[Phase("pretrain", [p for p in model.parameters() if p.requires_grad])],
         close=lambda model, phase: None,
         rows=rows,
         validation=validation,
@@ -292,6 +307,8 @@ def _build_backbone(
         dataset.num_items,
         causal=objective.causal,
     )
+    if objective.content is not None:
+        build_item_encoders(backbone, objective.content, dataset, rng)
     return backbone
 
 
@@ -332,6 +349,12 @@ def _held_out(dataset: Dataset, max_length: int) -> Rows:
     return rows
 
 
+def _portable(objective: Objective[Any, Any]) -> Config:
+    """Its config, as another host can read it."""
+    config: Config = objective.config
+    return config.portable() if isinstance(config, ContentConfig) else config
+
+
 def _header(
     config: PretrainConfig,
     dataset: Dataset,
@@ -341,7 +364,7 @@ def _header(
     return {
         "format": runs.FORMAT,
         "kind": "backbone",
-        "objective": {"name": config.objective, "config": facts(objective.config)},
+        "objective": {"name": config.objective, "config": facts(_portable(objective))},
         "backbone": runs.backbone_facts(backbone),
         "task": Task("next-item", dataset.num_items).to_json(),
         "dataset": runs.dataset_facts(dataset),

@@ -53,11 +53,12 @@ from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Learner, Method
-from recxfer.methods.supervised import parameters_of
+from recxfer.methods.supervised import tensors_of
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.user_model import UserModel
 from recxfer.training import runs
 from recxfer.training.checkpoints import checkpoint_of, read_checked_header
+from recxfer.training.contents import read_items_of
 from recxfer.training.holding import (
     free_share,
     held_parts,
@@ -214,8 +215,11 @@ def _adapt(
             "pretrained": pretrained_of(base_header, base_sha256),
         }
     body = count_body(base.backbone, base.backbone.parameters())
-    kept = {id(p) for p in parameters_of(base.pretrained)}
+    for module in base.pretrained:  # before tensors are noted: buffers that move are new ones
+        module.to(device)
+    kept = {id(tensor) for tensor in tensors_of(base.pretrained)}
     model: nn.Module = method.assemble(base, task, rng).to(device)
+    read_items_of(model, source or target, reporter)
     phases = method.phases(model, task)
     counts = count(model, phases, body)
     done = _finished(config, header, reporter, counts)

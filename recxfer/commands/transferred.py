@@ -60,7 +60,7 @@ def count_body(model: nn.Module, parameters: Iterable[nn.Parameter]) -> int:
         if isinstance(module, UserModel):
             outer |= {id(token) for token in module.tokens}
         if isinstance(module, (Backbone, PolicyNetwork)) and module.item_table is not None:
-            outer.add(id(module.item_table.weight))
+            outer |= {id(parameter) for parameter in module.item_table.parameters()}
     return sum(_numel(model, [p for p in parameters if id(p) not in outer]))
 
 

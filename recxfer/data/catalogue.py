@@ -1,6 +1,7 @@
 """`items.parquet` and `users.parquet`: ids in index order with what is known of each."""
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -8,42 +9,93 @@ import polars as pl
 from polars import selectors as cs
 
 from recxfer.data.ids import id_text
+from recxfer.data.images import Fault, store_images
 from recxfer.data.labels import label_columns
+from recxfer.data.schema import ImageRecord, TextRecord
 from recxfer.data.streams import collect
 from recxfer.foundation.errors import DataError
-from recxfer.foundation.names import IMAGE, ITEM_ID, TEXT, USER_ID
+from recxfer.foundation.names import IMAGE, IMAGE_ROW, IMAGES, ITEM_ID, TEXT, USER_ID
 
 _ROW: Final = "row"
-_IMAGE_ENDINGS: Final = {".jpg", ".jpeg", ".png", ".webp"}
+_IMAGE_ENDINGS: Final = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Items with what is known of each."""
+
+    items: pl.DataFrame
+    """`item | item_id | num_events | [text] | [image | image_row]`."""
+
+    contradicted: int
+    """Ids that the source has rows for that are not equal."""
+
+    texts: TextRecord | None = None
+    images: ImageRecord | None = None
+    unusable: dict[Fault, Path] = field(default_factory=dict)
+    """An image file of each fault that was met."""
 
 
 def item_table(
-    ids: pl.DataFrame, source: pl.LazyFrame | None, images: Path | None, output: Path
-) -> tuple[pl.DataFrame, int]:
-    """`item | item_id | num_events | [text] | [image]`, and how many ids the source contradicts.
+    ids: pl.DataFrame,
+    source: pl.LazyFrame | None,
+    images: Path | None,
+    *,
+    image_side: int,
+    directory: Path,
+    output: Path,
+) -> Catalogue:
+    """Describe items, and decode their images into the dataset.
 
     Args:
-        ids: the first three columns.
+        ids: `item | item_id | num_events`.
         source: `item_id` and `text`, `image` or both; the first row of an id counts.
-        images: folder of `<item_id>.jpg` (or jpeg, png, webp); wins over the source's column.
-        output: the dataset; absolute image paths become relative to it.
+        images: folder of `<item_id>.jpg` (or jpeg, png, webp, gif); wins over the source's column.
+        image_side: pixels of an edge of a decoded image.
+        directory: the dataset being made; paths of the source are relative to it.
+        output: its final place; absolute image paths become relative to it.
 
     Raises:
-        DataError: none of the items is in the source, or none has an image.
+        DataError: none of the items is in the source, none has an image, none of the images can
+            be decoded, or texts are of no type that is text.
     """
-    table, contradicted = ids, 0
+    table, contradicted, texts = ids, 0, None
     if source is not None:
-        known = [name for name in (TEXT, IMAGE) if name in source.collect_schema()]
+        schema = source.collect_schema()
+        known = [name for name in (TEXT, IMAGE) if name in schema]
         found, contradicted = _rows_of(ids[ITEM_ID], source.select(ITEM_ID, *known))
+        if TEXT in known:
+            found = found.with_columns(_plain_text(schema))
         table = ids.join(found, on=ITEM_ID, how="left", maintain_order="left")
+    if TEXT in table.columns:
+        empty, absent = int((table[TEXT] == "").sum()), table[TEXT].null_count()
+        texts = TextRecord(items=table.height - empty - absent, absent=absent, empty=empty)
+        table = table.with_columns(pl.when(pl.col(TEXT) != "").then(pl.col(TEXT)).alias(TEXT))
     if images is not None:
         table = table.drop(IMAGE, strict=False).join(
             _image_paths(images, ids[ITEM_ID]), on=ITEM_ID, how="left", maintain_order="left"
         )
-    if IMAGE in table.columns:
-        paths = [_relative(path, output) for path in table[IMAGE]]
-        table = table.with_columns(pl.Series(IMAGE, paths, dtype=pl.String))
-    return table, contradicted
+    if IMAGE not in table.columns:
+        return Catalogue(items=table, contradicted=contradicted, texts=texts)
+    files = [None if path is None else directory / path for path in table[IMAGE]]
+    stored = store_images(files, directory / IMAGES, image_side)
+    if stored.record.items == 0:
+        faults = (f"{path} is {fault.replace('_', ' ')}" for fault, path in stored.examples.items())
+        raise DataError(
+            f"items have no image that can be used: {next(faults, 'none is named')}",
+            hint="leave images out, with --columns image= where the item table has such a column",
+        )
+    paths = [_relative(path, output) for path in table[IMAGE]]
+    return Catalogue(
+        items=table.with_columns(
+            pl.Series(IMAGE, paths, dtype=pl.String),
+            pl.Series(IMAGE_ROW, stored.row_V, dtype=pl.Int32),
+        ),
+        contradicted=contradicted,
+        texts=texts,
+        images=stored.record,
+        unusable=stored.examples,
+    )
 
 
 def user_table(
@@ -84,6 +136,16 @@ def _rows_of(ids: pl.Series, source: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
     distinct = found.drop(cs.nested()).unique()
     contradicted = distinct[name].is_duplicated() & distinct[name].is_first_distinct()
     return found.unique(name, keep="first", maintain_order=True), int(contradicted.sum())
+
+
+def _plain_text(schema: pl.Schema) -> pl.Expr:
+    """Texts on one line, with single blanks between words."""
+    if schema[TEXT].is_nested() or schema[TEXT] == pl.Binary:
+        raise DataError(
+            f"the text of items has type {schema[TEXT]}; it has to be text",
+            hint="join its parts beforehand, or name another column: --columns text=NAME",
+        )
+    return pl.col(TEXT).cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _image_paths(folder: Path, ids: pl.Series) -> pl.DataFrame:

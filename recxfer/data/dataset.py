@@ -9,10 +9,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from recxfer.data.content import ItemContent, read_content
 from recxfer.data.labels import MAX_CLASSES
 from recxfer.data.schema import DatasetInfo, Link, read_info
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import (
+    IMAGE_ROW,
     INTERACTIONS,
     ITEM,
     ITEM_ID,
@@ -21,6 +23,7 @@ from recxfer.foundation.names import (
     OTHER_USER,
     SPLIT,
     SPLITS,
+    TEXT,
     TIMESTAMP,
     USER,
     USER_ID,
@@ -138,6 +141,16 @@ class Dataset:
     def user_ids(self) -> pl.Series:
         """Raw id of each user, in index order."""
         return self.read(USERS, [USER_ID])[USER_ID]
+
+    @cached_property
+    def content(self) -> ItemContent:
+        """Texts and images of the items.
+
+        Raises:
+            DataError: the dataset has neither, or its images were never decoded.
+        """
+        known = [name for name in (TEXT, IMAGE_ROW) if name in self.scan(ITEMS).collect_schema()]
+        return read_content(self.path, self.info, self.read(ITEMS, [ITEM, *known]))
 
     def link_to(self, other: "Dataset") -> Tensor:
         """For each user of this dataset, the same person's index in `other`, or -1 (int64).

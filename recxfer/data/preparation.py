@@ -16,6 +16,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.events import Index, Tally, build_index, event_times, write_events
 from recxfer.data.filters import Survivors, survivors
 from recxfer.data.following import Followed, follow
+from recxfer.data.images import Fault, require_pillow
 from recxfer.data.intake import Intake, refuse_empty, take_in
 from recxfer.data.labels import class_names
 from recxfer.data.links import Neighbour, given_parts, read_ids, write_link
@@ -29,6 +30,8 @@ from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.files import canonical_json, sha256_of, sha256_of_text
 from recxfer.foundation.names import (
     IMAGE,
+    IMAGE_ROW,
+    IMAGES,
     INTERACTIONS,
     ITEM,
     ITEM_ID,
@@ -68,6 +71,9 @@ class Recipe(Config):
 
     test_share: float = Field(default=0.1, gt=0, lt=0.5)
     """Likewise in the test part."""
+
+    image_side: int = Field(default=64, ge=8, le=1024)
+    """Pixels of an edge of the squares that images of items are decoded to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,9 @@ class Prepared:
     without: dict[str, int]
     """Items without text or image, where the dataset has any."""
 
+    unusable_images: dict[Fault, Path]
+    """An image file of each fault that was met."""
+
     contradicted: dict[str, int]
     """Ids with rows that are not equal, in the raw `items` and `users`; the first one counts."""
 
@@ -137,9 +146,14 @@ def prepare_tables(
         output: its final place: paths are relative to it, its last part is the dataset's name.
 
     Raises:
-        UsageError: the expression or the split rule does not fit the source.
+        UsageError: the expression or the split rule does not fit the source, or there are images
+            and nothing to decode them with.
         DataError: the source is damaged, or too little is left.
     """
+    if surroundings.images is not None or (
+        raw.items is not None and IMAGE in raw.items.collect_schema()
+    ):
+        require_pillow()
     stage = directory / _STAGE_FOLDER
     intake = take_in(raw, recipe.where, stage)
     vocabulary = None
@@ -160,9 +174,15 @@ def prepare_tables(
     )
     shutil.rmtree(stage)
     shutil.rmtree(directory / RAW_FOLDER, ignore_errors=True)
-    items, contradicted_items = item_table(
-        _item_ids(intake, left, index), raw.items, surroundings.images, output
+    catalogue = item_table(
+        _item_ids(intake, left, index),
+        raw.items,
+        surroundings.images,
+        image_side=recipe.image_side,
+        directory=directory,
+        output=output,
     )
+    items = catalogue.items
     write_table(directory / f"{ITEMS}.parquet", items)
     people, refused, contradicted_users = user_table(users, raw.users)
     write_table(directory / f"{USERS}.parquet", people)
@@ -187,12 +207,15 @@ def prepare_tables(
         labels={name: class_names(column) for name, column in labels.items()},
         has_timestamps=TIMESTAMP in intake.columns,
         modalities=modalities,
+        texts=catalogue.texts,
+        images=catalogue.images,
         links=links,
         known_answers=raw.known_answers,
         vocabulary=sha256_of_text(canonical_json(items[ITEM_ID].to_list())),
         tables={
             file.relative_to(directory).as_posix(): sha256_of(file)
-            for file in sorted(directory.rglob("*.parquet"))
+            for file in (*sorted(directory.rglob("*.parquet")), directory / IMAGES)
+            if file.exists()
         },
     )
     write_info(directory, info)
@@ -203,8 +226,11 @@ def prepare_tables(
         label_counts={name: _class_counts(column) for name, column in labels.items()},
         items_with_events=int(np.count_nonzero(left.item_count)),
         refused_labels=refused,
-        without={name: items[name].null_count() for name in modalities},
-        contradicted={ITEMS: contradicted_items, USERS: contradicted_users},
+        without={
+            name: items[IMAGE_ROW if name == IMAGE else name].null_count() for name in modalities
+        },
+        unusable_images=catalogue.unusable,
+        contradicted={ITEMS: catalogue.contradicted, USERS: contradicted_users},
     )
 
 

@@ -61,6 +61,44 @@ class Link(_Record):
     """People in both."""
 
 
+class TextRecord(_Record):
+    """Items by what there is of their text."""
+
+    items: int
+    """Items with a text."""
+
+    absent: int
+    """Items of which the source has none."""
+
+    empty: int
+    """Items whose text is blank."""
+
+
+class ImageRecord(_Record):
+    """Items by what there is of their image. All but `side` and `animated` add up to the items."""
+
+    side: int
+    """Pixels of an edge of the decoded squares."""
+
+    items: int
+    """Items with a decoded image."""
+
+    absent: int
+    """Items for which the source names none."""
+
+    missing: int
+    """Items whose image file is not there."""
+
+    corrupt: int
+    """Items whose image file cannot be decoded."""
+
+    too_large: int
+    """Items whose image has too many pixels to be decoded."""
+
+    animated: int
+    """Decoded images that are the first of several frames."""
+
+
 class DatasetInfo(_Record):
     """Everything a dataset was made from, and what is in it."""
 
@@ -114,6 +152,13 @@ class DatasetInfo(_Record):
     modalities: tuple[Literal["text", "image"], ...] = ()
     """What items.parquet holds besides ids."""
 
+    texts: TextRecord | None = None
+    """Items with text; None where items.parquet has no such column. Left out of the file then, so
+    that records without it keep their fingerprint; likewise `images`."""
+
+    images: ImageRecord | None = None
+    """Items with an image; None where items.parquet has no such column."""
+
     links: tuple[Link, ...] = ()
     """Datasets that share people with this one."""
 
@@ -124,17 +169,22 @@ class DatasetInfo(_Record):
     """sha256 of the item ids in index order: two datasets with the same value index items alike."""
 
     tables: dict[str, str]
-    """sha256 of each Parquet file, by its path inside the dataset."""
+    """sha256 of each Parquet file and of the decoded images, by the path inside the dataset."""
 
     @property
     def fingerprint(self) -> str:
         """Identity of the contents: the hash of this record."""
-        return sha256_of_text(canonical_json(self.model_dump(mode="json")))
+        return sha256_of_text(canonical_json(self.as_json()))
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as `dataset.json` holds it."""
+        unsaid = {name for name in ("texts", "images") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=unsaid)
 
 
 def write_info(directory: Path, info: DatasetInfo) -> None:
     """Write `dataset.json`; done last, so that its presence marks a finished dataset."""
-    write_json(directory / DATASET_JSON, info.model_dump(mode="json"))
+    write_json(directory / DATASET_JSON, info.as_json())
 
 
 def read_info(directory: Path) -> DatasetInfo:

@@ -20,6 +20,7 @@ USER_ID: Final = "user_id"
 NUM_EVENTS: Final = "num_events"
 TEXT: Final = "text"
 IMAGE: Final = "image"
+IMAGE_ROW: Final = "image_row"
 
 # Columns of links/<other>.parquet
 OTHER_USER: Final = "other_user"
@@ -36,6 +37,8 @@ INTERACTIONS: Final = "interactions"
 ITEMS: Final = "items"
 USERS: Final = "users"
 LINKS: Final = "links"
+IMAGES: Final = "content/images.npy"
+FEATURES: Final = "features"
 
 # Files of a run directory
 RUN_JSON: Final = "run.json"

@@ -20,6 +20,11 @@ OBJECTIVES = Table(
             "bring two views of one person's whole history together (Cheng et al. 2021)",
             "recxfer.methods.clue:Clue",
         ),
+        Entry(
+            "transrec",
+            "predict each event, items being known by text and images alone (Fu et al. 2022)",
+            "recxfer.methods.transrec:TransRec",
+        ),
     ],
 )
 """What `pretrain --objective` knows."""
@@ -66,6 +71,21 @@ METHODS = Table(
             "uaf",
             "which blocks are fine-tuned is decided for each user (Chen et al. 2021)",
             "recxfer.methods.uaf:UAF",
+        ),
+        Entry(
+            "transrec",
+            "item encoders and user encoder go on, with other items (Fu et al. 2022)",
+            "recxfer.methods.transrec:TransRecTransfer",
+        ),
+        Entry(
+            "unisrec",
+            "frozen features of items through whitening experts (Hou et al. 2022)",
+            "recxfer.methods.unisrec:UniSRec",
+        ),
+        Entry(
+            "linear-adaptor",
+            "frozen features of items through one linear layer",
+            "recxfer.methods.linear_adaptor:LinearAdaptor",
         ),
         Entry(
             "finetune",

@@ -18,6 +18,7 @@ from recxfer.foundation.console import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
+from recxfer.models.content.config import ContentConfig
 from recxfer.models.heads import LinearHead
 from recxfer.models.output import Output
 from recxfer.models.user_model import UserModel
@@ -59,9 +60,6 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
     config_type: ClassVar[type[Config]]
     """The config class of `[objective]`."""
 
-    causal: ClassVar[bool]
-    """Whether the backbone may look only to the left."""
-
     smallest_batch: ClassVar[int] = 1
     """Rows that a step must have, to learn anything from."""
 
@@ -70,6 +68,16 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
+
+    @property
+    @abstractmethod
+    def causal(self) -> bool:
+        """Whether the backbone may look only to the left."""
+
+    @property
+    def content(self) -> ContentConfig | None:
+        """How the backbone makes item vectors from content; None where it has a table of them."""
+        return None
 
     @abstractmethod
     def assemble(self, backbone: Backbone, rng: Rng) -> ModelT:
@@ -143,6 +151,9 @@ class Needs:
 
     backbones: frozenset[str] = frozenset()
     """Backbones it knows how to change; empty accepts any."""
+
+    items: Literal["ids", "content", "any"] = "ids"
+    """What the base knows items by: their place in a table, or what they are."""
 
     earlier: Literal["refused", "shared", "owned"] = "refused"
     """Whether the base may hold tasks of its own, which the run then goes on holding: with weights

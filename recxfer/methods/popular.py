@@ -37,7 +37,7 @@ class Popular(Method[PopularConfig, PopularModel]):
     """Count, and train nothing."""
 
     config_type: ClassVar[type[Config]] = PopularConfig
-    needs: ClassVar[Needs] = Needs(base="none")
+    needs: ClassVar[Needs] = Needs(base="none", items="any")
 
     def assemble(self, base: Base, task: Task, rng: Rng) -> PopularModel:
         """See `Method.assemble`."""

@@ -181,6 +181,11 @@ def parameters_of(owners: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [parameter for owner in owners for parameter in owner.parameters()]
 
 
+def tensors_of(owners: Iterable[nn.Module]) -> list[Tensor]:
+    """All parameters and buffers of some modules."""
+    return [tensor for owner in owners for tensor in (*owner.parameters(), *owner.buffers())]
+
+
 def task_parameters(model: UserModel, task: Task) -> list[nn.Parameter]:
     """What no pretraining has seen, and every method therefore trains: tokens, head, new items."""
     own = list(model.tokens.parameters())

@@ -78,7 +78,7 @@ class UserKNN(Method[UserKNNConfig, UserKNNModel]):
     """Remember, and train nothing."""
 
     config_type: ClassVar[type[Config]] = UserKNNConfig
-    needs: ClassVar[Needs] = Needs(base="none")
+    needs: ClassVar[Needs] = Needs(base="none", items="any")
 
     def __init__(self, config: UserKNNConfig) -> None:
         super().__init__(config)

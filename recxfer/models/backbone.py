@@ -5,7 +5,7 @@ Shape letters: B batch, L length, D width, N blocks.
 
 from abc import ABC, abstractmethod
 from copy import copy
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from pydantic import Field
@@ -46,6 +46,16 @@ class Block(nn.Module, ABC):
     @abstractmethod
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """One step of the residual stream; `real_BL` is false at padding."""
+
+
+class ItemVectors(Protocol):
+    """What can stand where a backbone has its item table: a module that has rows for items."""
+
+    num_embeddings: int
+    """Rows, NUM_SPECIAL more than items."""
+
+    def __call__(self, item_BL: Tensor) -> Tensor:
+        """Item indices to vectors (B, L, D)."""
 
 
 class Backbone(nn.Module, ABC):
@@ -135,11 +145,11 @@ class Backbone(nn.Module, ABC):
         )
         initialise_embedding(self.item_table)
 
-    def with_table(self, table: nn.Embedding) -> "Backbone":
+    def with_table(self, table: ItemVectors) -> "Backbone":
         """The same backbone reading items from another table; all else is shared, not copied."""
         other = copy(self)
         other._modules = dict(self._modules)
-        other.item_table = table
+        other.item_table = table  # type: ignore[assignment]  # stands where it stands
         other.num_items = table.num_embeddings - NUM_SPECIAL
         return other
 

@@ -94,7 +94,8 @@ def agree(parameters: Sequence[nn.Parameter], loss: Tensor, *, stop: bool) -> tu
     """Average gradients and loss; stop where anybody was asked to. In one message.
 
     Args:
-        parameters: whose gradients are averaged, in place; the same in every process.
+        parameters: whose gradients are averaged, in place; the same in every process, and the
+            same ones of them have a gradient.
         loss: of this process, a scalar without gradient.
         stop: whether this process was asked to stop.
     """
@@ -109,6 +110,21 @@ def agree(parameters: Sequence[nn.Parameter], loss: Tensor, *, stop: bool) -> tu
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
     return mean[-2], bool(mean[-1] > 0)
+
+
+def reaching(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The same loss, with a gradient for every parameter that trains, if only zero.
+
+    `agree` needs the same gradients in every process. A loss that does not reach a parameter in
+    every batch goes through this.
+
+    Args:
+        loss: of this process.
+        parameters: of the whole model; those that are frozen are left alone.
+    """
+    if not together():
+        return loss
+    return loss + 0 * torch.stack([p.sum() for p in parameters if p.requires_grad]).sum()
 
 
 def gather(own_NX: Tensor) -> Tensor:

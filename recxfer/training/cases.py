@@ -16,7 +16,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.data.tables import write_table
 from recxfer.foundation.console import Reporter
-from recxfer.foundation.errors import DataError
+from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.files import canonical_json, replaced_file, sha256_of, sha256_of_text
 from recxfer.foundation.names import CHECKPOINT, USER
 from recxfer.foundation.rng import Rng
@@ -34,6 +34,9 @@ RANK = "rank"
 TOP = "top"
 SCORES = "scores"
 DECISIONS = "decisions"
+
+_NEVER = 2**63 - 1
+_DAY = 86_400
 
 
 Slice = tuple[str, NDArray[np.int64]]
@@ -125,10 +128,12 @@ def cases_of(
     path = run.path / f"cases-{_key(run, target, protocol)}.parquet"
     frame = _read(path)
     if frame is None:
+        run.read_items_of(target, reporter)
         with autocast(run.device, precision):
             frame = _compute(run, rows, protocol, reporter)
         _keep(path, frame, reporter)
-    return Cases(frame, run.task.num_outputs), rows
+    num_outputs = target.num_items if run.task.ranks_items else run.task.num_outputs
+    return Cases(frame, num_outputs), rows
 
 
 def decisions_of(run: Run, rows: Rows) -> Tensor | None:
@@ -241,6 +246,33 @@ def _item_frequency(run: Run, rows: Rows, target: Dataset) -> list[Slice]:
     return _by_bins(count_V[rows.target_R].numpy(), (0, 5, 20, 100))
 
 
+def _item_age(run: Run, rows: Rows, target: Dataset) -> list[Slice]:
+    """Cases by how long before them training first met their target item, in whole days."""
+    assert rows.target_R is not None
+    assert rows.seen is not None
+    if not target.info.has_timestamps:
+        raise UsageError(
+            f"--by item-age needs times, and {target.path} has none",
+            hint="--by item-frequency tells items that training never met from the others",
+        )
+    events = target.events
+    train_E = events.split_E == 0
+    first_V1 = torch.full((target.num_items + 1,), _NEVER, dtype=torch.int64)
+    first_V1.scatter_reduce_(0, events.item_E[train_E].long(), events.time_E[train_E], "amin")
+    first_R = first_V1[rows.target_R + 1]
+    # The target of a case is the event right after the last one that its user met before it.
+    time_R = events.time_E[rows.seen.end_R]
+    cold_R = first_R == _NEVER
+    later_R = ~cold_R & (first_R > time_R)
+    known = (~cold_R & ~later_R).nonzero().squeeze(1)
+    days = ((time_R - first_R)[known] // _DAY).numpy()
+    found = [("never in training", np.flatnonzero(cold_R)), ("later", np.flatnonzero(later_R))]
+    found += [
+        (f"{name} days", known.numpy()[cases]) for name, cases in _by_bins(days, (0, 7, 30, 365))
+    ]
+    return [(name, cases) for name, cases in found if cases.size]
+
+
 def _label(run: Run, rows: Rows, target: Dataset) -> list[Slice]:
     assert rows.target_R is not None
     class_R = rows.target_R.numpy()
@@ -253,11 +285,12 @@ SLICERS: dict[str, Slicer] = {
     "history-length": _history_length,
     "target-events": _target_events,
     "item-frequency": _item_frequency,
+    "item-age": _item_age,
     "label": _label,
 }
 """What `--by` knows. Events and frequencies are those of the training part."""
 
-ITEM_SLICERS = frozenset({"target-events", "item-frequency"})
+ITEM_SLICERS = frozenset({"target-events", "item-frequency", "item-age"})
 """Slicers that only make sense where items are ranked."""
 
 CLASS_SLICERS = frozenset({"label"})

@@ -14,6 +14,7 @@ from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.methods.contract import Method, Objective
 from recxfer.models import BACKBONES
 from recxfer.models.backbone import Backbone
+from recxfer.models.content.reading import read_content, table_of_facts
 from recxfer.models.heads import NextItemModel
 from recxfer.models.siamese import SiameseModel
 from recxfer.training.runs import NEWEST_FORMAT
@@ -41,10 +42,15 @@ def read_checked_header(checkpoint: Path) -> dict[str, Any]:
 
 
 def build_backbone(facts: Mapping[str, Any]) -> Backbone:
-    """A backbone from its facts; the weights are whatever torch's generator gives."""
+    """A backbone from its facts; the weights are whatever torch's generator gives.
+
+    One that reads content has no items yet: see `recxfer.training.contents`.
+    """
     backbone_type = BACKBONES.resolve(facts["name"])
     config = backbone_type.config_type.model_validate(facts["config"])
     backbone: Backbone = backbone_type(config, facts["num_items"], causal=facts["causal"])
+    if "content" in facts:
+        read_content(backbone, table_of_facts(facts["content"], backbone.width))
     return backbone
 
 

@@ -22,7 +22,7 @@ from recxfer.foundation.names import RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base, Held, Learner
-from recxfer.methods.supervised import chosen_readout, parameters_of
+from recxfer.methods.supervised import chosen_readout, parameters_of, tensors_of
 from recxfer.methods.task import Task
 from recxfer.models.backbone import NUM_SPECIAL, Backbone
 from recxfer.models.user_model import Readout, UserModel
@@ -63,7 +63,10 @@ class Bases:
 
 def _on_the_same_tensors(base: Base) -> Base:
     """New modules and parameters, so that surgery on them leaves the base alone."""
-    memo = {id(old): nn.Parameter(old.detach()) for old in parameters_of(base.pretrained)}
+    memo = {
+        id(old): nn.Parameter(old.detach(), requires_grad=old.requires_grad)
+        for old in parameters_of(base.pretrained)
+    }
     backbone, head = copy.deepcopy((base.backbone, base.head), memo)
     return replace(base, backbone=backbone, head=head)
 
@@ -92,9 +95,9 @@ def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
     parts, _ = tensors.load(checkpoint)
     before = holding.held_parts(header, parts)
     backbone = build_backbone(header["backbone"])
-    table = before[holding.BACKBONE + holding.TABLE]
-    if table.shape[0] != backbone.item_table.num_embeddings:  # a single task that reads others
-        backbone.new_vocabulary(table.shape[0] - NUM_SPECIAL)
+    table = before.get(holding.BACKBONE + holding.TABLE)  # there is none where content is read
+    if table is not None and table.shape[0] != backbone.item_table.num_embeddings:
+        backbone.new_vocabulary(table.shape[0] - NUM_SPECIAL)  # a single task that reads others
     shared = {name: part for name, part in before.items() if name.startswith(holding.BACKBONE)}
     load_exactly(nn.ModuleDict({"backbone": backbone}), shared, checkpoint)
     held = _held(path, header, before, backbone)
@@ -153,7 +156,7 @@ def open_run(
         else:
             base = _merged_base(header)
         learner = method = build_method(header["method"])
-        pretrained = parameters_of(base.pretrained)
+        pretrained = tensors_of(base.pretrained)
         task = Task.from_json(header["task"])
         model = method.assemble(base, task, Rng(header["seed"]))
         own = model.state_dict(keep_vars=True)

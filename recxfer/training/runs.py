@@ -21,6 +21,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Config
+from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.errors import CheckpointError, DataError
 from recxfer.foundation.files import replaced_directory, write_json
 from recxfer.foundation.names import (
@@ -34,7 +35,9 @@ from recxfer.foundation.names import (
 from recxfer.methods.contract import Learner, facts
 from recxfer.methods.task import Task
 from recxfer.models.backbone import Backbone
+from recxfer.models.content.reading import content_table, reads_content, table_facts
 from recxfer.models.user_model import UserModel
+from recxfer.training.contents import read_items_of
 from recxfer.training.state import Record
 
 FORMAT = 1
@@ -56,6 +59,7 @@ def backbone_facts(backbone: Backbone) -> dict[str, Any]:
         "config": backbone.config.model_dump(mode="json"),
         "num_items": backbone.num_items,
         "causal": backbone.causal,
+        **({"content": table_facts(content_table(backbone))} if reads_content(backbone) else {}),
     }
 
 
@@ -174,22 +178,39 @@ class Run:
         check_vocabulary(source, self.header["source"], self.path)
         return source
 
+    @cached_property
+    def reads_content(self) -> bool:
+        """Whether items are known by what they are, so that those of any dataset can be scored."""
+        return reads_content(self.model)
+
     def open_target(self, path: Path) -> Dataset:
         """Open a dataset for this run's task.
 
         Raises:
-            CheckpointError: its items are indexed otherwise than in the run.
+            CheckpointError: its items are indexed otherwise than in the run, which knows no others.
         """
         target = Dataset(path)
-        check_vocabulary(target, self.header["dataset"], self.path)
+        if not self.reads_content:
+            check_vocabulary(target, self.header["dataset"], self.path)
         return target
+
+    def read_items_of(self, target: Dataset, reporter: Reporter | None = None) -> None:
+        """Let the model score the items of a dataset, where it knows items by what they are.
+
+        Before anything is scored: until then such a model has no items.
+
+        Raises:
+            DataError: no item of it has what the model reads.
+        """
+        read_items_of(self.model, target, reporter or SilentReporter())
 
     def rows(self, part: Literal["valid", "test", "all"], dataset: Path | None = None) -> Rows:
         """The rows to evaluate on, or with `all` one row per user with their whole history.
 
         Args:
             part: part of the task's split.
-            dataset: another dataset with the same items than the run's own.
+            dataset: another dataset than the run's own; with the same items, unless the run knows
+                items by their content.
         """
         target = self.target if dataset is None else self.open_target(dataset)
         return task_rows(self.task, self.source, target, part, self.max_length)

@@ -54,9 +54,8 @@ def size_of(run: Run) -> Size:
     )
     with torch.device("meta"):
         bare = build_backbone(run.header["backbone"])
+    of_items = {id(parameter) for parameter in bare.item_table.parameters()}
     whole = sum(
-        parameter.nbytes
-        for parameter in bare.parameters()
-        if parameter is not bare.item_table.weight
+        parameter.nbytes for parameter in bare.parameters() if id(parameter) not in of_items
     )
     return Size(path.stat().st_size, kept / whole)

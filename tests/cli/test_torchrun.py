@@ -75,3 +75,21 @@ def test_what_works_in_one_process_refuses_several(toy, tmp_path):
     done = recxfer("evaluate", tmp_path, processes=2)
     assert done.returncode != 0
     assert "torchrun started several processes of `recxfer evaluate`" in done.stderr
+
+
+def test_processes_need_not_have_the_same_modalities(tmp_path):
+    """Each has one short history a step: some shares of a batch bring no image, others no text."""
+    data = tmp_path / "data"
+    world = ["users=24", "items=21", "events_per_user=4", "images=true", "image_side=16"]
+    small = [
+        "width=8", "max_length=6", "modality=mixture", "text_width=8", "text_depth=1",
+        "text_buckets=50", "image_width=8", "image_depth=1", "image_side=16",
+    ]  # fmt: skip
+    done = recxfer("prepare", "synthetic", data, *(w for s in world for w in ("--set", s)))
+    assert done.returncode == 0, done.stderr
+    done = recxfer(
+        "pretrain", data, tmp_path / "run", "--objective", "transrec", *SMALL, "--batch-size", 2,
+        *(word for setting in small for word in ("--set", setting)), processes=2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert tensors.read_header(tmp_path / "run" / CHECKPOINT)["processes"] == 2

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from recxfer.commands.prepare import PrepareConfig, resolve, run
 from recxfer.data import intake
@@ -92,6 +93,8 @@ def test_the_tables_are_as_described(log, tmp_path):
         "events": 7,
         "dropped": {},
         "split": {"train": 3, "valid": 2, "test": 2},
+        "texts": None,
+        "images": None,
         "fingerprint": "",
     }
     assert left_over(tmp_path) == []
@@ -344,7 +347,7 @@ def test_side_tables_become_texts_images_and_labels(log, tmp_path):
     items = write(tmp_path / "items.csv", "item,title\nx,An x\nz,A z\nz,again\nw,unseen\n")
     users = write(tmp_path / "users.csv", "user,age,zip\na,30,1\nb,4,2\nd,99,3\n")
     (tmp_path / "pics").mkdir()
-    (tmp_path / "pics" / "x.jpg").touch()
+    Image.new("RGB", (9, 9)).save(tmp_path / "pics" / "x.jpg")
     reporter = SilentReporter()
     prepare(
         log,
@@ -777,6 +780,8 @@ def test_movielens_1m(tmp_path):
         "events": 1_000_209,
         "dropped": {},
         "split": {"train": 988_129, "valid": 6_040, "test": 6_040},
+        "texts": {"items": 3_706, "absent": 0, "empty": 0},
+        "images": None,
         "fingerprint": "",
     }
     assert result.prepared.label_counts["gender"] == {"F": 1_709, "M": 4_331}

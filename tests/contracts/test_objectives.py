@@ -14,11 +14,15 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
+from recxfer.methods.contract import Objective
 from recxfer.models import BACKBONES
+from recxfer.training.contents import build_item_encoders, read_items_of
 from recxfer.training.opening import open_base, open_run
 
 CPU = torch.device("cpu")
 SMALL = ["width=16", "max_length=20", "dropout=0.1"]
+OWN = {"transrec": ["text_width=16", "text_depth=1", "text_buckets=100"]}
+"""Settings that keep what an objective has of its own as small."""
 
 both = pytest.mark.parametrize("backbone", BACKBONES.names)
 every = pytest.mark.parametrize("objective", OBJECTIVES.names)
@@ -28,7 +32,7 @@ def learn(films, run, objective, backbone="sasrec", *, epochs=2, settings=(), **
     config = pretrain.resolve(
         films,
         run,
-        settings=Settings.read(None, [*SMALL, *settings]),
+        settings=Settings.read(None, [*SMALL, *OWN.get(objective, ()), *settings]),
         objective=objective,
         backbone=backbone,
         epochs=epochs,
@@ -70,6 +74,7 @@ def test_user_vectors_ignore_padding_and_the_rest_of_the_batch(
 ):
     run = open_run(learn(films, tmp_path / "run", objective, backbone, epochs=1).path, CPU)
     rows = run.rows("all")
+    run.read_items_of(run.target)
     together = run.learner.represent(run.model, rows.batch(torch.arange(8)))
     for row in range(8):
         alone = run.learner.represent(run.model, rows.batch(torch.tensor([row])))
@@ -94,6 +99,8 @@ def test_the_same_seed_gives_the_same_bytes(objective, films, tmp_path):
         ("cloze", []),
         ("clue", ["vector=projection"]),
         ("clue", ["loss=byol", "views=crop", "momentum=0.5", "next_item=0.5", "chunk=5"]),
+        ("transrec", []),
+        ("transrec", ["readout=last-valid"]),
     ],
 )
 @pytest.mark.parametrize("steps", [3, 9])
@@ -116,6 +123,7 @@ def test_users_are_exported_and_ranked_or_the_reason_is_told(objective, films, t
     config = export.resolve(run, tmp_path / "users.parquet", settings=Settings.read())
     assert export.run(config, SilentReporter()).rows == Dataset(films).num_users
     opened = open_run(run, CPU)
+    opened.read_items_of(opened.target)
     if opened.learner.ranks_items:
         assert opened.learner.output(opened.model).weight_VD.shape[0] == opened.target.num_items
     else:
@@ -162,11 +170,15 @@ def assembled(objective, films, **settings):
     learner = objective_type(objective_type.config_type(**settings))
     sasrec = BACKBONES.resolve("sasrec")
     torch.manual_seed(0)
+    dataset = Dataset(films)
     backbone = sasrec(
-        sasrec.config_type(width=16, max_length=20), Dataset(films).num_items, causal=learner.causal
+        sasrec.config_type(width=16, max_length=20), dataset.num_items, causal=learner.causal
     )
+    if learner.content is not None:
+        build_item_encoders(backbone, learner.content, dataset, Rng(0))
     model = learner.assemble(backbone, Rng(0)).train()
-    rows = next_item_training(Dataset(films), 20)
+    read_items_of(model, dataset, SilentReporter())
+    rows = next_item_training(dataset, 20)
     learner.count(model, rows)
     return learner, model, rows
 
@@ -175,4 +187,6 @@ def test_checkpoints_hold_the_backbone_under_its_own_name(films, tmp_path):
     for objective in OBJECTIVES.names:
         path = learn(films, tmp_path / objective, objective, epochs=1).path
         names = set(tensors.load(path / CHECKPOINT)[0])
-        assert "backbone.item_table.weight" in names
+        known_by_content = OBJECTIVES.resolve(objective).content is not Objective.content
+        assert ("backbone.item_table.weight" in names) != known_by_content
+        assert any(name.startswith("backbone.item_table.") for name in names)

@@ -169,11 +169,17 @@ def base(films, tmp_path_factory):
 HOLDING = {"conure": [], "ewc": [], "replay": [], "finetune": ["keep_pretraining=true"]}
 """Methods that go on holding the task of pretraining, and what makes them."""
 
+BY_CONTENT = {name for name in METHODS.names if METHODS.resolve(name).needs.items == "content"}
+"""Methods that want another kind of base."""
+
+ALONE = [name for name in METHODS.names if name not in {*HOLDING, *BY_CONTENT}] + ["finetune"]
+"""Methods that hold one task, or may."""
+
 
 @pytest.mark.parametrize(
     ("method", "task"),
     [
-        *((m, "profile:taste") for m in METHODS.names if m not in HOLDING or m == "finetune"),
+        *((method, "profile:taste") for method in ALONE),
         *((method, "cross-domain") for method in ("probe", "peterrec", "finetune")),
     ],
 )

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from recxfer.commands.prepare import PrepareResult
 from recxfer.data.preparation import Prepared
+from recxfer.data.schema import ImageRecord, TextRecord
+from recxfer.foundation.names import TEXT
 
 _CLASSES_SHOWN = 8
 
@@ -48,6 +50,7 @@ def _lines(prepared: Prepared) -> Iterator[tuple[str, str]]:
     yield "  of users", _pairs(info.users_by_split)
     for modality in info.modalities:
         yield modality, f"{info.items - prepared.without[modality]:,} of {info.items:,} items"
+        yield from _shortcomings(info.texts if modality == TEXT else info.images)
     for label, counts in prepared.label_counts.items():
         yield f"label {label}", _distribution(counts)
     for link in info.links:
@@ -58,6 +61,14 @@ def _lines(prepared: Prepared) -> Iterator[tuple[str, str]]:
         yield f"dropped: {reason}", f"{count:,} rows"
     if not info.dropped:
         yield "dropped", "nothing"
+
+
+def _shortcomings(record: TextRecord | ImageRecord | None) -> Iterator[tuple[str, str]]:
+    """What is amiss with texts or images, where something is."""
+    if record is not None:
+        counts = record.model_dump(exclude={"side", "items"})
+        if found := {name.replace("_", " "): count for name, count in counts.items() if count}:
+            yield "  of the items", _pairs(found)
 
 
 def _distribution(counts: dict[str, int]) -> str:

@@ -1,0 +1,67 @@
+"""Method `unisrec`: frozen features, whitened by a mixture of experts, into a user encoder.
+
+Hou, Mu et al., Towards Universal Sequence Representation Learning for Recommender Systems (KDD
+2022, arXiv 2206.05941), section 2.1: parametric whitening, and an adaptor that mixes experts by a
+noisy gate. Scores are cosines divided by a temperature, as there.
+
+Where we differ: the adaptor is new on the target, where the paper brings along one that was
+pretrained; hence the user encoder trains with it unless `trains=adaptor` (the paper's inductive
+setting) says otherwise. The loss is that of the method `transrec`, in place of a softmax over all
+items at the last event, and there is no vector by which an item is known beside its content (the
+paper's transductive setting).
+"""
+
+from typing import ClassVar, Literal, final
+
+from pydantic import Field
+
+from recxfer.data.rows import Rows
+from recxfer.foundation.config import Config
+from recxfer.methods.frozen_features import FrozenFeatures, FrozenFeaturesConfig
+from recxfer.models.content.adaptor import WhiteningExperts
+from recxfer.models.content.reading import content_table, readable_features
+from recxfer.models.item_loss import count_outputs
+from recxfer.models.user_model import UserModel
+
+
+class UniSRecConfig(FrozenFeaturesConfig):
+    """Settings of `unisrec`."""
+
+    scores: Literal["dot", "cosine"] = "cosine"
+    """What a person and an item are scored by: the cosine of their vectors (paper), or the
+    product."""
+
+    experts: int = Field(default=8, ge=1)
+    """Whitenings that are mixed (release: 8)."""
+
+    adaptor_dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of features that experts do not see in a step (release: 0.2)."""
+
+    whitening: Literal["learned", "fitted"] = "learned"
+    """Where whitenings begin. `learned`: at random (paper). `fitted`: at those of the items that
+    occur in training, each expert's rotated its own way."""
+
+
+@final
+class UniSRec(FrozenFeatures[UniSRecConfig]):
+    """Parametric whitening and a mixture of experts."""
+
+    config_type: ClassVar[type[Config]] = UniSRecConfig
+
+    def adaptor(self, features: int, width: int) -> WhiteningExperts:
+        """See `FrozenFeatures.adaptor`."""
+        config = self.config
+        return WhiteningExperts(features, width, config.experts, config.adaptor_dropout)
+
+    def count(self, model: UserModel, rows: Rows) -> None:
+        """See `Method.count`: also where whitenings begin, if they are fitted."""
+        self.learner.count(model, rows)
+        if self.config.whitening == "learned":
+            return
+        table = content_table(model.backbone)
+        item_N = count_outputs(rows, table.num_items).nonzero().squeeze(1) + 1
+        for kind, side in table.sides.items():
+            feature_NF = readable_features(table, kind, item_N)
+            if len(feature_NF):
+                assert isinstance(side.projection, WhiteningExperts)
+                side.projection.fit(feature_NF)

@@ -1,0 +1,37 @@
+"""What decides a pretrained run."""
+
+import pytest
+
+from recxfer.commands import pretrain
+from recxfer.foundation.config import Settings
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.errors import ConfigError
+
+SMALL = ["backbone.width=8", "optim.epochs=1"]
+
+
+def config(films, run, *settings):
+    return pretrain.resolve(films, run, settings=Settings.read(None, [*SMALL, *settings]))
+
+
+def test_a_share_of_the_people_is_all_that_is_learned_from(films, tmp_path, monkeypatch):
+    met = []
+    of_objective = pretrain.OBJECTIVES.resolve("next-item")
+    count = of_objective.count
+    monkeypatch.setattr(
+        of_objective,
+        "count",
+        lambda self, model, rows: met.append(set(rows.user_R.tolist())) or count(self, model, rows),
+    )
+    for share in (0.25, 0.5, 1.0):
+        run = config(films, tmp_path / str(share), f"data.train_share={share}")
+        pretrain.run(run, SilentReporter())
+    quarter, half, whole = met
+    assert quarter < half < whole
+    assert len(quarter) == round(0.25 * len(whole))
+
+
+@pytest.mark.parametrize("share", ["0", "1.1"])
+def test_a_share_is_above_nothing_and_at_most_all(films, tmp_path, share):
+    with pytest.raises(ConfigError, match="train_share"):
+        config(films, tmp_path / "run", f"data.train_share={share}")
