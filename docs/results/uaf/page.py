@@ -104,6 +104,8 @@ def decided_table(rows):
 
 def information_table(rows):
     """Bits that decisions tell of users, beside what shuffled ones do."""
+    # Rounding may leave less than nothing.
+    rows = rows.with_columns(pl.col("value", "shuffled").clip(0) + 0.0)
     cells = {
         (row["method"], row["seed"], row["metric"]): f"{row['value']:.3f}"
         if row["shuffled"] is None
