@@ -14,9 +14,6 @@ def tables(found):
     for part in ("cross-domain", "profiles"):
         for (task,), rows in found.filter(part=part).group_by("task", maintain_order=True):
             made |= task_tables(task, rows)
-    some = found.filter(part="later")
-    if some.height:
-        made["later"] = sliced_table(some)
     for (task,), rows in found.filter(part="variants").group_by("task", maintain_order=True):
         made[f"{task}, variants"] = variants_table(task, rows)
     some = found.filter(part="costs")

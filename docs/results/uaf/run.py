@@ -57,9 +57,11 @@ CHANCE = {
 
 VARIANTS = {
     "hard": LEARNED["hard"],
+    "hard, gru": [*LEARNED["hard"], "--set", "network=gru"],
     "hard, temperature stays at 10": [*LEARNED["hard"], "--set", "final_temperature=10"],
     "rl": LEARNED["rl"],
     "rl, pays for pretrained blocks": [*LEARNED["rl"], "--set", "reward_paid=pretrained"],
+    "rl, blocks cost nothing": [*LEARNED["rl"], "--set", "reward_cost=0"],
 }
 MASKS = [
     mask for size in range(NUM_BLOCKS + 1)
@@ -76,6 +78,7 @@ at a token for all methods, and leaves nothing to train below the blocks."""
 
 PROFILE_BUDGET = ["--epochs", 6]
 PROFILE_PROBE = ["--epochs", 60, "--lr", 0.01]
+REFERENCES = ("best fixed", "finetune", "random")
 METRIC = {"cross-domain": "NDCG@10", "profile": "log_likelihood"}
 """What validation chooses by."""
 
@@ -94,10 +97,10 @@ class Runs(Bench):
             *PRETRAINING[data],
         )  # fmt: skip
 
-    def transfer(self, name, methods, *, seeds=None, target=None):
+    def transfer(self, name, methods, *, seeds=None):
         """Ask for runs of a task; returns each method's directories, one per seed."""
-        source, usual, task = TASKS[name]
-        base, target = self.base(source), target or usual
+        source, target, task = TASKS[name]
+        base = self.base(source)
         folder = self.work / f"{target}-{task.replace(':', '-')}"
         folder.mkdir(exist_ok=True)
         profile = task.startswith("profile")
@@ -117,7 +120,7 @@ class Runs(Bench):
 
 
 def prepare(work, amazon):
-    """Both shops with each other's cold people, food's people in later times, and ML-1M."""
+    """Both shops with each other's cold people, and ML-1M."""
     recxfer("prepare", "movielens-1m", work / "ml1m")
     for domain in ("food", "kitchen"):
         recxfer("prepare", amazon / f"{domain}.csv.gz", work / domain)
@@ -126,10 +129,6 @@ def prepare(work, amazon):
             "prepare", amazon / f"{target}.csv.gz", work / f"{target}-cold",
             "--link", work / source, "--split", "users",
         )  # fmt: skip
-    recxfer(
-        "prepare", amazon / "kitchen.csv.gz", work / "kitchen-later",
-        "--link", work / "food", "--split", "temporal",
-    )  # fmt: skip
 
 
 def named(mask):
@@ -184,7 +183,7 @@ def policies(bench, names):
     for name in names:
         runs, searched, best = learn(bench, name)
         profile = TASKS[name][2].startswith("profile")
-        for reference in ("best fixed", "finetune"):
+        for reference in REFERENCES:
             by = ("label" if profile else "history-length") if reference == "best fixed" else None
             found += comparison(runs, reference, by=by, task=name)
         if profile:
@@ -226,15 +225,6 @@ def decided(runs, name):
     return found
 
 
-def later(bench):
-    """Food to kitchen, tested on all that came after a day: people with and without a past."""
-    methods = {"hard": LEARNED["hard"], "rl": LEARNED["rl"]}
-    methods |= {name: BASELINES[name] for name in ("finetune", "probe")}
-    runs = bench.transfer("food to kitchen", methods, seeds=SEEDS[:1], target="kitchen-later")
-    bench.wait()
-    return comparison(runs, "finetune", by="target-events", task="food to kitchen")
-
-
 def variants(bench):
     """Settings of the policies, one seed each."""
     name = "food to kitchen"
@@ -269,7 +259,6 @@ def costs(bench):
 PARTS = {
     "cross-domain": lambda bench: policies(bench, ["food to kitchen", "kitchen to food"]),
     "profiles": lambda bench: policies(bench, ["gender"]),
-    "later": later,
     "variants": variants,
     "costs": costs,
 }
