@@ -191,9 +191,7 @@ def mean_over_seeds(metrics):
     }
 
 
-def comparison(
-    runs, *references, protocol=None, at=(5, 10), by=None, others=None, workers=1, **facts
-):
+def comparison(runs, *references, protocol=None, at=(5, 10), by=None, others=None, **facts):
     """Figures of methods averaged over their seeds, each beside references on the same people.
 
     Args:
@@ -204,7 +202,6 @@ def comparison(
         at: cut-offs.
         by: a slicer; the slice `all` is always there.
         others: metrics of methods that are no runs, over all cases.
-        workers: runs that are opened and ranked side by side.
         facts: columns of their own for all rows.
 
     Returns:
@@ -212,15 +209,10 @@ def comparison(
     """
     protocol = protocol or Protocol()
     runs = {method: [_meant(run) for run in of_seeds] for method, of_seeds in runs.items()}
-    with ThreadPoolExecutor(workers) as pool:
-        opened = {
-            method: [
-                pool.submit(cases_of_run, run, protocol, number, dataset)
-                for run, number, dataset in of_seeds
-            ]
-            for method, of_seeds in runs.items()
-        }
-        opened = {method: [one.result() for one in ones] for method, ones in opened.items()}
+    opened = {
+        method: [cases_of_run(run, protocol, number, dataset) for run, number, dataset in of_seeds]
+        for method, of_seeds in runs.items()
+    }
     one, cases, rows = next(iter(opened.values()))[0]
     people = cases.people()
     slices = [("all", None), *(slices_of(one, rows, None, by) if by else [])]

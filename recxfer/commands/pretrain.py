@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import nn
 
-from recxfer.commands.training_config import TrainingConfig
+from recxfer.commands.training_config import LearnedPeople, TrainingConfig
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import (
     next_item_cases,
@@ -42,16 +41,12 @@ from recxfer.training.state import FitState
 from recxfer.training.validation import PeopleValidation, Validates, Validation
 
 
-class PretrainData(Config):
+class PretrainData(LearnedPeople):
     """What pretraining reads of a dataset."""
 
     windows: Literal["all", "last"] = "all"
     """`all`: a long history is cut into windows and all are learned from. `last`: only the most
     recent window of each user, as SASRec does."""
-
-    train_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the training people to learn from, at least one: for learning curves. With one seed
-    a smaller share is part of a larger one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
+from recxfer.foundation.config import Config
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
@@ -19,3 +23,11 @@ class TrainingConfig:
 
     overwrite: bool = False
     resume: bool = False
+
+
+class LearnedPeople(Config):
+    """Who of a dataset is learned from."""
+
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training people to learn from, at least one: for learning curves. With one seed
+    a smaller share is part of a larger one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from recxfer.commands.training_config import TrainingConfig
+from recxfer.commands.training_config import LearnedPeople, TrainingConfig
 from recxfer.foundation.config import Config
 from recxfer.training.optim import OptimConfig
 
@@ -24,16 +24,12 @@ class TransferOptim(OptimConfig):
     """Stop after this many validations without a better value; 0 trains all epochs."""
 
 
-class TransferData(Config):
+class TransferData(LearnedPeople):
     """What a transfer reads of a dataset."""
 
     max_length: int | None = Field(default=None, ge=1)
     """Longest history, in events; by default the base's. Convolutions can read more than they were
     pretrained on, which helps where the evidence lies in the whole history."""
-
-    train_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the training people to learn from, at least one: for learning curves. With one seed
-    a smaller share is part of a larger one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,6 @@ class Runs(Bench):
 
     def __init__(self, work, jobs, *, quick):
         super().__init__(work, jobs, quick=quick)
-        self.jobs = jobs
         self.seeds = SEEDS[:1] if quick else SEEDS
         self.shares = SHARES[1:2] if quick else SHARES
 
