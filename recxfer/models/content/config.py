@@ -31,8 +31,8 @@ class ContentConfig(Config):
     """What an item brings: auto, text, image, mixture (one of the two) or both."""
 
     text: str = "small"
-    """Text encoder: small (a Transformer from scratch), minilm, wordllama, or the path of a local
-    Hugging Face directory."""
+    """Text encoder: small (a Transformer from scratch), minilm, wordllama (the mean of token
+    vectors), or the path of a local Hugging Face directory."""
 
     image: str = "cnn"
     """Image encoder: cnn or vit, from scratch, or the path of a local Hugging Face directory."""

@@ -15,9 +15,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbone import real_positions
+from recxfer.models.content.config import Layers
 from recxfer.models.content.directories import (
     empty_model,
     first_line,
@@ -173,16 +175,13 @@ class HuggingFaceImage(ImageEncoder):
 
 
 class StaticText(TextEncoder):
-    """The mean of fixed token vectors, as in WordLlama: nothing in it trains."""
-
-    vector_KF: Tensor
+    """The mean of token vectors, as in WordLlama. It has no layers: all vectors train, or none."""
 
     def __init__(self, vector_KF: Tensor, tokeniser: _Tokeniser) -> None:
         super().__init__()
         self.tokeniser = tokeniser
         self.features = vector_KF.shape[1]
-        self.register_buffer("vector_KF", vector_KF)
-        self.is_frozen = True
+        self.vector_KF = nn.Parameter(vector_KF)
 
     @classmethod
     def wordllama(cls) -> "StaticText":
@@ -225,13 +224,20 @@ class StaticText(TextEncoder):
         """See `Encoder.layers`: none."""
         return []
 
+    def train_layers(self, count: Layers) -> None:
+        """See `Encoder.train_layers`; vectors that train are float32, fixed ones as they came."""
+        super().train_layers(count)
+        if not self.is_frozen:
+            self.vector_KF.data = self.vector_KF.data.float()
+
     def tokenise(self, texts: Sequence[str], longest: int) -> list[list[int]]:
         """See `TextEncoder.tokenise`."""
         return self.tokeniser(texts, longest)
 
     def forward(self, token_UT: Tensor, length_U: Tensor) -> Tensor:
         """See `TextEncoder.forward`."""
-        return mean_positions(self.vector_KF[token_UT.long()].float(), length_U)
+        token_UTF = F.embedding(token_UT.long(), self.vector_KF)
+        return mean_positions(token_UTF.float(), length_U)
 
 
 def minilm() -> HuggingFaceText:

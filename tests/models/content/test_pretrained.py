@@ -8,7 +8,7 @@ import torch
 
 from recxfer.foundation.errors import ConfigError
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.pretrained import HuggingFaceImage, HuggingFaceText
+from recxfer.models.content.pretrained import HuggingFaceImage, HuggingFaceText, StaticText
 from recxfer.models.content.table import ContentTable
 
 transformers = pytest.importorskip("transformers", reason="the extra `modal` is not installed")
@@ -182,6 +182,49 @@ def test_what_is_no_encoder_is_refused(bert, vision, tmp_path):
     (bert / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ConfigError, match="cannot be opened"):
         HuggingFaceText.opened(bert)
+
+
+@pytest.mark.parametrize("layers", [0, "all"])
+def test_token_vectors_train_or_stay_as_they_came(layers):
+    vector_KF = torch.randn(len(WORDS), 8, generator=torch.Generator().manual_seed(0)).half()
+    tokeniser = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel(dict(zip(WORDS, range(99), strict=False)), "[UNK]")
+    )
+    tokeniser.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    described = {
+        "kind": "static",
+        "tokens": len(WORDS),
+        "features": 8,
+        "dtype": "float16",
+        "tokeniser_bytes": len(tokeniser.to_str().encode()),
+    }
+    encoder = StaticText.rebuilt(described)
+    encoder.vector_KF.data.copy_(vector_KF)
+    encoder.tokeniser.json_bytes.copy_(
+        torch.frombuffer(bytearray(tokeniser.to_str().encode()), dtype=torch.uint8)
+    )
+    encoder.train_layers(layers)
+    assert encoder.is_frozen == (layers == 0)
+    tokens = encoder.tokenise(["very thing", "thing"], 9)
+    token_UT = torch.tensor([tokens[0], [*tokens[1], 0]])
+    feature_UF = encoder(token_UT, torch.tensor([2, 1]))
+    torch.testing.assert_close(feature_UF[0], vector_KF[[7, 4]].float().mean(0))
+    torch.testing.assert_close(feature_UF[1], vector_KF[4].float())
+    if layers == 0:
+        assert not feature_UF.requires_grad
+        assert encoder.described == described
+        with pytest.raises(ConfigError, match="1 layers are to train, and StaticText has 0"):
+            encoder.train_layers(1)
+        return
+    feature_UF.sum().backward()
+    moved_K = encoder.vector_KF.grad.abs().sum(1) > 0
+    assert moved_K.nonzero().squeeze(1).tolist() == [4, 7], "padding is no token"
+    assert encoder.described == described | {"dtype": "float32"}
+    twin = StaticText.rebuilt(encoder.described)
+    twin.train_layers(layers)
+    twin.load_state_dict(encoder.state_dict())
+    assert twin.vector_KF.dtype == torch.float32
+    assert torch.equal(twin(token_UT, torch.tensor([2, 1])), feature_UF)
 
 
 @pytest.mark.realdata

@@ -8,6 +8,7 @@ import torch
 
 from recxfer.foundation.errors import ConfigError, DataError
 from recxfer.models.content.config import ContentConfig
+from recxfer.models.content.sides import Projection
 from recxfer.models.content.table import ContentTable
 from recxfer.models.sasrec import SASRec, SASRecConfig
 
@@ -64,6 +65,13 @@ def test_different_items_have_different_vectors(content, make_table):
     readable = torch.cat([BOTH, TEXT, IMAGE])
     distance = torch.cdist(table.weight[readable], table.weight[readable])
     assert distance.fill_diagonal_(1).min() > 1e-3
+
+
+@pytest.mark.parametrize("width", [8, 64])
+def test_fresh_vectors_have_length_one(width):
+    torch.manual_seed(0)
+    vector_MD = Projection(32, width)(torch.randn(200, 32)).detach()
+    assert float(vector_MD.square().sum(1).mean().sqrt()) == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
