@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from recxfer.data.dataset import Dataset
 from recxfer.data.images import MAX_PIXELS
 from recxfer.data.links import read_neighbours
 from recxfer.data.preparation import Prepared, Recipe, Surroundings, prepare_tables
@@ -18,13 +19,21 @@ from recxfer.data.sources.columns import (
 )
 from recxfer.data.sources.files import read_path, with_side_tables
 from recxfer.data.sources.raw import RawSource
-from recxfer.data.times import YEAR_1980
+from recxfer.data.times import YEAR_1980, in_order_of_ids
 from recxfer.data.vocabulary import Vocabulary, read_vocabulary
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_directory
-from recxfer.foundation.names import DATASET_JSON, ITEM_ID, ITEMS, TIMESTAMP, USER_ID, USERS
+from recxfer.foundation.names import (
+    DATASET_JSON,
+    INTERACTIONS,
+    ITEM_ID,
+    ITEMS,
+    TIMESTAMP,
+    USER_ID,
+    USERS,
+)
 
 if TYPE_CHECKING:
     from recxfer.data.sources.synthetic import SyntheticConfig
@@ -189,6 +198,7 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
             directory=directory,
             output=config.output,
         )
+    _warn_of_order(prepared, config.output, reporter)
     for column, reason in prepared.refused_labels.items():
         reporter.warn(f"column {column!r} of the user table is no label: {reason}")
     if prepared.info.has_timestamps and prepared.tally.last_time < YEAR_1980:
@@ -211,6 +221,19 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
             reporter.warn(f"{count:,} of {prepared.info.items:,} items have no {name}")
     _warn_of_content(prepared, reporter)
     return PrepareResult(config.output, prepared)
+
+
+def _warn_of_order(prepared: Prepared, output: Path, reporter: Reporter) -> None:
+    """Say that a log without times was sorted by item, where it was."""
+    if prepared.info.has_timestamps:
+        return
+    dataset = Dataset(output)
+    if in_order_of_ids(dataset.scan(INTERACTIONS), dataset.scan(ITEMS)):
+        reporter.warn(
+            "the events of every user stand in order of their item ids: the log was sorted, and "
+            "its order is not that of time; bring the times, or shuffle each user's events, so "
+            "that what comes last is drawn at random"
+        )
 
 
 def _warn_of_content(prepared: Prepared, reporter: Reporter) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from recxfer.foundation.errors import DataError
+from recxfer.foundation.names import ITEM, ITEM_ID, USER
 
 _FORMATS: Final = (
     "%Y-%m-%dT%H:%M:%S%.f",
@@ -29,6 +30,9 @@ _UNITS: Final[Mapping[str, int]] = {
     "microseconds": 10**6,
     "nanoseconds": 10**9,
 }
+_FEWEST_STEPS: Final = 100
+"""From one item to another; so many in one direction are no chance."""
+
 _FIRST_DAY: Final = 1990_01_01
 _LAST_DAY: Final = 2100_12_31
 
@@ -159,3 +163,34 @@ def _parsed(column: pl.Expr, format: str) -> pl.Expr:
     else:
         moment = column.str.to_datetime(format, time_unit="us", strict=False)
     return moment.cast(pl.Int64)
+
+
+def in_order_of_ids(events: pl.LazyFrame, items: pl.LazyFrame) -> bool:
+    """Whether each user's events stand in order of the ids of their items, up or down.
+
+    Such a log was sorted by user and item: its order says nothing of time.
+
+    Args:
+        events: whole users in the order of their events: `user`, `item`.
+        items: `item`, `item_id`.
+
+    Returns:
+        False also where there are fewer steps than could be told from chance.
+    """
+    by_number = pl.col(ITEM_ID).cast(pl.Int64, strict=False)
+    order = pl.when(by_number.is_null().any()).then(None).otherwise(by_number)
+    ranks = items.select(
+        pl.col(ITEM), order.rank("dense").alias("number"), pl.col(ITEM_ID).rank("dense").alias("id")
+    )
+    same_user = pl.col(USER) == pl.col(USER).shift()
+    steps = (
+        events.select(USER, ITEM)
+        .join(ranks, on=ITEM, how="left", maintain_order="left")
+        .select(
+            (pl.col(name).cast(pl.Int64).diff().filter(same_user) * sign).alias(f"{name}{sign}")
+            for name in ("number", "id")
+            for sign in (1, -1)
+        )
+    )
+    told = steps.select((pl.all() >= 0).all() & ((pl.all() > 0).sum() >= _FEWEST_STEPS)).collect()
+    return any(told.row(0))

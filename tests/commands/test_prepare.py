@@ -153,6 +153,34 @@ def test_a_log_of_users_and_items_alone_has_no_times_to_miss(tmp_path):
     assert reporter.warnings == []
 
 
+def visits(ids, times=""):
+    """A log of 30 users with five events each, whose items are ids by number."""
+    return "".join(
+        f"u{user},{ids(user + step)}{times and f',{step}'}\n"
+        for user in range(30)
+        for step in range(5)
+    )
+
+
+@pytest.mark.parametrize(
+    "log, sorted_by_item",
+    [
+        ("user,item\n" + visits(lambda number: f"i{number:03}"), True),
+        ("user,item\n" + visits(lambda number: 95 + number), True),  # 100 comes after 95
+        ("user,item\n" + visits(lambda number: f"i{900 - number}"), True),
+        ("user,item\n" + visits(lambda number: f"i{number * 7 % 31:03}"), False),
+        ("user,item\n" + "".join(f"u{user},a\nu{user},b\n" for user in range(60)), False),
+        ("user,item,time\n" + visits(lambda number: f"i{number:03}", "with"), False),
+    ],
+    ids=["text", "numbers", "falling", "any order", "few steps", "times"],
+)
+def test_a_log_sorted_by_item_has_no_order_in_time(tmp_path, log, sorted_by_item):
+    reporter = SilentReporter()
+    prepare(write(tmp_path / "log.csv", log), tmp_path / "toy", reporter=reporter)
+    said = [text for text in reporter.warnings if "in order of their item ids" in text]
+    assert len(said) == sorted_by_item
+
+
 def test_user_ids_that_are_numbers_are_ordered_as_numbers(tmp_path):
     log = write(tmp_path / "log.csv", "user,item\n10,x\n9,y\n100,x\n")
     prepare(log, tmp_path / "toy")
