@@ -4,10 +4,18 @@ import polars as pl
 from experiments import difference, figure, markdown
 from peterrec.page import paired_table, sliced_table
 
-SCRATCH, IDS = "from scratch", "item ids, from scratch"
-"""What pretraining is compared with: the same network without it, and one that learns item ids."""
+IDS = "item ids, from scratch"
+WORDS, STATIC = "words, from scratch", "static, from scratch"
+CLAIMS = (
+    ("words, finetuned", WORDS),
+    ("words, new user encoder", WORDS),
+    ("static, finetuned", STATIC),
+    (WORDS, STATIC),
+    (WORDS, IDS),
+)
+"""What is claimed to be better, and than what."""
 
-CURVE = ("finetuned", SCRATCH, IDS, "unisrec", "zero-shot", "popular")
+CURVE = (WORDS, "words, finetuned", "words, new user encoder", STATIC, IDS, "static, zero-shot")
 """Methods of the plot."""
 
 
@@ -18,18 +26,21 @@ def tables(found):
     if texts.height:
         made["claims"] = claims_table(texts)
         for (share,), rows in texts.group_by("share", maintain_order=True):
-            name = f"toys, {share:.0%} of the people"
-            made[name] = paired_table(rows.filter(slice="all"))
+            made[f"toys, {share:.0%} of the people"] = paired_table(rows.filter(slice="all"))
             if share == 1:
-                sliced = rows.filter(reference=SCRATCH)
-                made["toys, by item frequency"] = sliced_table(sliced)
+                made["toys, by item frequency"] = sliced_table(with_slices(rows))
                 made["toys, cost"] = cost_table(rows)
+    why = found.filter(part="why")
+    if why.height:
+        made["why"] = why_table(why)
+    mixed = found.filter(part="mixed")
+    if mixed.height:
+        made["mixed, claims"] = claims_table(mixed)
+        for (share,), rows in mixed.group_by("share", maintain_order=True):
+            made[f"mixed, {share:.0%} of the people"] = paired_table(rows.filter(slice="all"))
     scaling = found.filter(part="scaling")
     if scaling.height:
         made["scaling"] = paired_table(scaling.filter(slice="all"))
-    trained = found.filter(part="end-to-end")
-    if trained.height:
-        made["end to end"] = paired_table(trained.filter(slice="all"))
     images = found.filter(part="images")
     if images.height:
         for (modality,), rows in images.group_by("modality", maintain_order=True):
@@ -42,25 +53,55 @@ def tables(found):
 
 
 def claims_table(rows):
-    """Fine-tuned against both ways to do without pretraining, for each share of the target."""
-    chosen = rows.filter(
-        pl.col("reference").is_in([SCRATCH, IDS]),
-        method="finetuned", metric="NDCG@10", slice="all",
-    )  # fmt: skip
+    """Each claim at each share of the target."""
+    chosen = {
+        (row["method"], row["reference"], row["share"]): row
+        for row in rows.filter(metric="NDCG@10", slice="all").iter_rows(named=True)
+    }
+    shares = rows["share"].unique().sort(descending=True).to_list()
     return markdown(
-        ["people of toys", "against", "NDCG@10", "difference", "in percent"],
+        ["NDCG@10", "against", *(f"{share:.0%} of the people" for share in shares)],
         [
-            [f"{row['share']:.0%}", f"`{row['reference']}`", figure(row, digits=4),
-             difference(row, digits=4), f"{row['difference'] / base:+.0%}"]
-            for row in chosen.sort("share", descending=True).iter_rows(named=True)
-            if (base := row["value"] - row["difference"])
+            [f"`{method}`", f"`{reference}`",
+             *(claim(chosen[method, reference, share]) for share in shares)]
+            for method, reference in CLAIMS
+            if (method, reference, shares[0]) in chosen
         ],
     )  # fmt: skip
 
 
+def claim(row):
+    """A difference, also in percent of the reference."""
+    beside = row["value"] - row["difference"]
+    return f"{difference(row, digits=4)} ({row['difference'] / beside:+.0%})"
+
+
+def with_slices(rows):
+    """Methods that are there on every slice, once."""
+    rows = rows.filter(reference=WORDS)
+    sliced = rows.filter(pl.col("slice") != "all")["method"].unique()
+    return rows.filter(pl.col("method").is_in(sliced.implode()))
+
+
+def why_table(rows):
+    """Zero-shot with something taken away."""
+    chosen = {
+        (row["encoder"], row["method"]): row
+        for row in rows.filter(metric="NDCG@10").iter_rows(named=True)
+    }
+    encoders = rows["encoder"].unique(maintain_order=True).to_list()
+    return markdown(
+        ["base", *(f"`{encoder}`, zero-shot NDCG@10" for encoder in encoders)],
+        [
+            [method, *(figure(chosen[encoder, method], digits=4) for encoder in encoders)]
+            for method in rows["method"].unique(maintain_order=True)
+        ],
+    )
+
+
 def cost_table(rows):
     """What learning took, for those who learn."""
-    some = rows.filter(metric="NDCG@10", slice="all", reference=SCRATCH).drop_nulls("seconds")
+    some = rows.filter(metric="NDCG@10", slice="all", reference=WORDS).drop_nulls("seconds")
     return markdown(
         ["method", "epochs", "seconds"],
         [
@@ -76,7 +117,7 @@ def frequency_table(rows):
         pl.col("modality") != "all",
         pl.col("by") == "item-frequency",
         pl.col("method").is_in(["finetuned", IDS]),
-        reference=SCRATCH,
+        reference="from scratch",
     ).with_columns(
         method=pl.when(pl.col("method") == IDS)
         .then(pl.col("method"))
@@ -93,7 +134,7 @@ def draw(found, path):
     mpl.rcParams["svg.hashsalt"] = "recxfer"
     from matplotlib import pyplot as plt
 
-    rows = found.filter(part="text", metric="NDCG@10", slice="all", reference=SCRATCH)
+    rows = found.filter(part="text", metric="NDCG@10", slice="all", reference=WORDS)
     figure_, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
     for method in CURVE:
         mine = rows.filter(method=method).sort("share")

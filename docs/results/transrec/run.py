@@ -22,17 +22,27 @@ import torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiments import Bench, comparison, recxfer, run_page  # noqa: E402  # one folder up
+from experiments import (  # noqa: E402  # one folder up
+    Bench,
+    comparison,
+    mean_over_seeds,
+    recxfer,
+    run_page,
+)
 from page import draw, tables  # noqa: E402
 
 from recxfer.data.dataset import Dataset  # noqa: E402
 from recxfer.data.examples import next_item_cases  # noqa: E402
+from recxfer.foundation.console import SilentReporter  # noqa: E402
 from recxfer.foundation.names import INTERACTIONS, ITEM_ID, USER_ID  # noqa: E402
 from recxfer.models.content.config import ContentConfig  # noqa: E402
 from recxfer.models.content.table import ContentTable  # noqa: E402
 from recxfer.models.output import Output  # noqa: E402
+from recxfer.training.contents import read_items_of  # noqa: E402
 from recxfer.training.metrics import ranking_metrics  # noqa: E402
+from recxfer.training.opening import open_run  # noqa: E402
 from recxfer.training.ranking import rank  # noqa: E402
+from recxfer.training.statistics import estimate  # noqa: E402
 
 SEEDS = (0, 1, 2)
 SHARES = (1.0, 0.1, 0.01)
@@ -42,32 +52,41 @@ SOURCE_SHARES = (1.0, 0.3, 0.1)
 USER = ["--set", "width=64", "--set", "max_length=20"]
 TEXT = ["--objective", "transrec", "--set", "modality=text"]
 ENCODERS = {
+    "words": ["--set", "text=wordllama", "--set", "text_layers=all"],
     "static": ["--set", "text=wordllama", "--set", "text_layers=0"],
-    "small": ["--set", "text=small"],
 }
-"""`static`: fixed vectors of a public model, of which a projection trains. `small`: from scratch,
-end to end: one layer of width 64 over hashed words."""
+"""`words`: the mean of token vectors, which train; they begin as those of a public model. `static`:
+the same, fixed, so that a projection alone trains."""
 
 RATE = 1e-3
 PRETRAINING = ["--epochs", 8, "--batch-size", 256, "--lr", RATE]
 BUDGET = {
-    1.0: ["--epochs", 12, "--batch-size", 256, "--lr", RATE],
-    0.1: ["--epochs", 15, "--batch-size", 64, "--lr", RATE, "--set", "validate_every=3"],
+    1.0: ["--epochs", 24, "--batch-size", 256, "--lr", RATE, "--set", "validate_every=2"],
+    0.1: ["--epochs", 30, "--batch-size", 64, "--lr", RATE, "--set", "validate_every=3"],
     0.01: ["--epochs", 40, "--batch-size", 16, "--lr", RATE, "--set", "validate_every=5"],
 }
 """Few people make few steps: smaller batches, more epochs, of which validation chooses one."""
 
-METHODS = {
-    "finetuned": ["--method", "transrec"],
-    "new user encoder": ["--method", "transrec", "--set", "user_encoder=new"],
-    "unisrec": ["--method", "unisrec"],
-    "linear-adaptor": ["--method", "linear-adaptor"],
+SHORTER = {
+    1.0: ["--epochs", 10, *BUDGET[1.0][2:]],
+    0.1: ["--epochs", 15, *BUDGET[0.1][2:]],
+    0.01: ["--epochs", 30, *BUDGET[0.01][2:]],
 }
-"""From a base that was pretrained on another domain, by static vectors."""
+"""Where events stand in random order."""
 
-SEVERAL = ("finetuned",)
-"""Of them, those with three seeds at every share, as the networks without pretraining have, because
-something is claimed. The others learn from all people, with one seed."""
+NEW = ["--method", "transrec", "--set", "user_encoder=new"]
+METHODS = {
+    "words, finetuned": ("words", ["--method", "transrec"]),
+    "words, new user encoder": ("words", NEW),
+    "static, finetuned": ("static", ["--method", "transrec"]),
+    "unisrec": ("static", ["--method", "unisrec"]),
+    "linear-adaptor": ("static", ["--method", "linear-adaptor"]),
+}
+"""What begins at a base of sports, and the encoder of that base."""
+
+ONCE = ("unisrec", "linear-adaptor")
+"""Learn from all people, with one seed; the others have three at every share, because something is
+claimed."""
 
 MODALITIES = ("text", "image", "mixture", "both")
 FILMS = [
@@ -84,6 +103,7 @@ SOURCE_GENRES = (
 )  # fmt: skip
 """A film with any of these is a film of the source; one with none of them, of the target."""
 
+NEIGHBOURS = "static text neighbours"
 LAST = 5
 """Events whose static vectors speak for a person."""
 
@@ -129,12 +149,28 @@ def prepare(work, raw):
         "prepare", sports / "interactions.csv.gz", work / "sports",
         "--items", sports / "items.csv", "--exclude-users", work / "toys",
     )  # fmt: skip
+    for data, more in (("toys", []), ("sports", ["--exclude-users", work / "toys"])):
+        folder = raw / f"amazon-{data}"
+        recxfer(
+            "prepare", shuffled(work, data, folder), work / f"{data}-shuffled",
+            "--items", folder / "items.csv", *more,
+        )  # fmt: skip
     recxfer("prepare", "movielens-1m", work / "ml1m")
     for name, log, films in halves(work):
         recxfer(
             "prepare", log, work / name, "--items", films,
             "--images", raw / "movielens-posters" / "images",
         )  # fmt: skip
+
+
+def shuffled(work, data, folder):
+    """A log in which each person's events stand in random order."""
+    log = work / f"{data}.shuffled.parquet"
+    if not log.exists():
+        events = pl.read_csv(folder / "interactions.csv.gz")
+        mixed = events.sample(fraction=1, shuffle=True, seed=0)
+        mixed.sort("user_id", maintain_order=True).write_parquet(log)
+    return log
 
 
 def halves(work):
@@ -194,81 +230,160 @@ class Static:
         return Output(self.vector_VD)
 
 
-def base(bench, encoder, seed, share=1.0):
-    """Ask for a base of sports."""
+def base(bench, encoder, seed, share=1.0, source="sports"):
+    """Ask for a base."""
     named = encoder if share == 1 else f"{encoder}-{share}"
     more = settings(**{"data.train_share": share}) if share < 1 else []
     asked = [*TEXT, *ENCODERS[encoder], *USER, *PRETRAINING, *more]
-    return bench.pretrain("sports", named, seed, *asked)
+    return bench.pretrain(source, named, seed, *asked)
 
 
-def text(bench):
-    """Sports to toys, by text alone, from all, a tenth and a hundredth of the target's people."""
-    bases = {seed: base(bench, "static", seed) for seed in bench.seeds}
-    ids = bench.pretrain("sports", "ids", 0, *USER, "--epochs", 1)
+def text(bench, suffix="", methods=tuple(METHODS), encoders=("words", "static"), budget=BUDGET):
+    """Sports to toys, by text alone, from all, a tenth and a hundredth of the target's people.
+
+    Args:
+        bench: the runs.
+        suffix: of the names of both datasets.
+        methods: of `METHODS`.
+        encoders: what bases read with, and networks without a base.
+        budget: epochs and batches by share.
+    """
+    source, target = f"sports{suffix}", f"toys{suffix}"
+    bases = {
+        encoder: [base(bench, encoder, seed, source=source) for seed in bench.seeds]
+        for encoder in encoders
+    }
+    ids = bench.pretrain(source, "ids", 0, *USER, "--epochs", 1)
     bench.wait()
+    alone = {f"{encoder}, from scratch": [*TEXT, *ENCODERS[encoder]] for encoder in encoders}
+    alone["item ids, from scratch"] = []
     runs = {share: {} for share in bench.shares}
     for share, of in runs.items():
         few = settings(**{"data.train_share": share})
         for seed in bench.seeds:
-            for name, words in METHODS.items():
-                if name not in SEVERAL and (seed, share) != (SEEDS[0], SHARES[0]):
+            for name in methods:
+                encoder, words = METHODS[name]
+                if name in ONCE and (seed, share) != (SEEDS[0], SHARES[0]):
                     continue
-                asked = [*words, *few, *BUDGET[share]]
+                asked = [*words, *few, *budget[share]]
+                begun = bases[encoder][seed]
                 of.setdefault(name, []).append(
-                    bench.transfer(bases[seed], "toys", f"{name}-{share}", seed, *asked)
+                    bench.transfer(begun, target, f"{name}-{share}", seed, *asked)
                 )
-            for name, words in (
-                ("from scratch", [*TEXT, *ENCODERS["static"]]),
-                ("item ids, from scratch", []),
-            ):
-                asked = [*words, *USER, *few, *BUDGET[share]]
+            for name, words in alone.items():
+                asked = [*words, *USER, *few, *budget[share]]
                 of.setdefault(name, []).append(
-                    bench.pretrain("toys", f"{name}-{share}", seed, *asked)
+                    bench.pretrain(target, f"{name}-{share}", seed, *asked)
                 )
         popular = ["--method", "popular", *few]
-        of["popular"] = [bench.transfer(ids, "toys", f"popular-{share}", 0, *popular)]
-        of["zero-shot"] = [(bases[seed], bench.work / "toys") for seed in bench.seeds]
+        of["popular"] = [bench.transfer(ids, target, f"popular-{share}", 0, *popular)]
+        for encoder, of_seeds in bases.items():
+            of[f"{encoder}, zero-shot"] = [(one, bench.work / target) for one in of_seeds]
     bench.wait()
-    others = {"static text neighbours": static_neighbours(Dataset(bench.work / "toys"), 20)}
+    others = {NEIGHBOURS: static_neighbours(Dataset(bench.work / target), 20)}
     found = []
     for share, of in runs.items():
-        references = ("from scratch", "item ids, from scratch", "zero-shot")
-        found += comparison(of, *references, others=others, by="item-frequency", share=share)
+        found += comparison(of, *alone, others=others, by="item-frequency", share=share)
     return found
 
 
-def end_to_end(bench):
-    """Sports to toys with an encoder of texts that trains from scratch. One seed."""
-    of_sports = base(bench, "small", 0)
+def mixed(bench):
+    """The same where events stand in random order: what is told then is what goes together."""
+    methods = ("words, finetuned", "words, new user encoder")
+    return text(bench, "-shuffled", methods, ("words",), SHORTER)
+
+
+ALTERED = {
+    "as it is": {},
+    "without the mean of all users": {"centred": True},
+    "without attention": {"attends": False},
+}
+"""What is taken from a base before it ranks the items of another domain."""
+
+
+class Altered:
+    """How a base ranks, with user vectors less their mean over all people of the domain."""
+
+    def __init__(self, learner, mean_D):  # noqa: N803  # D width
+        self.learner, self.mean_D = learner, mean_D
+        self.seen = []
+
+    def represent(self, model, batch):
+        hidden_BD = self.learner.represent(model, batch)
+        self.seen.append(hidden_BD)
+        return hidden_BD - self.mean_D
+
+    def output(self, model):
+        return self.learner.output(model)
+
+
+def altered(run, dataset, *, centred=False, attends=True):
+    """Metrics of a base on another domain, of which nothing was learned."""
+    device = torch.device("cpu")
+    opened = open_run(run, device)
+    read_items_of(opened.model, dataset, SilentReporter())
+    if not attends:
+        with torch.no_grad():
+            for block in opened.model.backbone.blocks:
+                block.sublayer1.out.weight.zero_()
+                block.sublayer1.out.bias.zero_()
+    rows = next_item_cases(dataset, "test", 20)
+    with torch.inference_mode():
+        learner = Altered(opened.learner, 0)
+        found = rank(learner, opened.model, rows, device=device)
+        if centred:
+            learner = Altered(opened.learner, torch.cat(learner.seen).mean(0))
+            found = rank(learner, opened.model, rows, device=device)
+    return ranking_metrics(found.rank_R.numpy(), (5, 10))
+
+
+def why(bench):
+    """What of a base of sports stands in its way on toys."""
+    bases = {
+        encoder: [base(bench, encoder, seed) for seed in bench.seeds]
+        for encoder in ("words", "static")
+    }
     bench.wait()
-    runs = {"zero-shot": [(of_sports, bench.work / "toys")]}
-    words = [*METHODS["finetuned"], *BUDGET[1.0]]
-    runs["finetuned"] = [bench.transfer(of_sports, "toys", "small-finetuned", 0, *words)]
-    words = [*TEXT, *ENCODERS["small"], *USER, *BUDGET[1.0]]
-    runs["from scratch"] = [bench.pretrain("toys", "small-scratch", 0, *words)]
-    bench.wait()
-    return comparison(runs, "from scratch")
+    toys = Dataset(bench.work / "toys")
+    people = next_item_cases(toys, "test", 20).user_R.numpy()
+    found = []
+    for encoder, of_seeds in bases.items():
+        for name, change in ALTERED.items():
+            metrics = mean_over_seeds([altered(run, toys, **change) for run in of_seeds])
+            figures = estimate(metrics, people, seed=0)
+            for metric, one in figures.items():
+                found.append({
+                    "encoder": encoder, "method": name, "metric": metric, "value": one.value,
+                    "low": one.low, "high": one.high, "seeds": len(of_seeds),
+                })  # fmt: skip
+    return found
 
 
 def scaling(bench):
-    """Less of the source: what is left of zero-shot and of fine-tuning on a tenth of the target."""
+    """Less of the source: what is left of zero-shot and of learning on a tenth of the target.
+
+    Events stand in random order. One seed.
+    """
     bases = {
-        share: [base(bench, "static", seed, share) for seed in SEEDS[:1]] for share in SOURCE_SHARES
+        share: base(bench, "words", SEEDS[0], share, source="sports-shuffled")
+        for share in SOURCE_SHARES
     }
     bench.wait()
-    few = [*METHODS["finetuned"], *settings(**{"data.train_share": 0.1}), *BUDGET[0.1]]
+    target = "toys-shuffled"
+    few = [*settings(**{"data.train_share": 0.1}), *SHORTER[0.1]]
     runs = {}
-    for share, of_seeds in bases.items():
+    for share, begun in bases.items():
         said = f"{share:.0%} of the source"
-        runs[f"zero-shot, {said}"] = [(one, bench.work / "toys") for one in of_seeds]
-        named = "finetuned-0.1" if share == 1 else f"finetuned-0.1-of-{share}"
-        runs[f"finetuned, {said}"] = [
-            bench.transfer(one, "toys", named, seed, *few) for seed, one in enumerate(of_seeds)
-        ]
+        runs[f"zero-shot, {said}"] = [(begun, bench.work / target)]
+        for name in ("words, finetuned", "words, new user encoder"):
+            named = f"{name}-0.1" if share == 1 else f"{name}-0.1-of-{share}"
+            asked = [*METHODS[name][1], *few]
+            runs[f"{name.removeprefix('words, ')}, {said}"] = [
+                bench.transfer(begun, target, named, SEEDS[0], *asked)
+            ]
     bench.wait()
     return comparison(
-        runs, f"zero-shot, {1:.0%} of the source", f"finetuned, {1:.0%} of the source"
+        runs, *(f"{name}, {1:.0%} of the source" for name in ("zero-shot", "finetuned"))
     )
 
 
@@ -323,7 +438,8 @@ def costs(bench):
 
 PARTS = {
     "text": text,
-    "end-to-end": end_to_end,
+    "why": why,
+    "mixed": mixed,
     "scaling": scaling,
     "images": images,
     "costs": costs,
