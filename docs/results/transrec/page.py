@@ -15,7 +15,8 @@ CLAIMS = (
 )
 """What is claimed to be better, and than what."""
 
-CURVE = (WORDS, "words, finetuned", "words, new user encoder", STATIC, IDS, "static, zero-shot")
+CURVE = (WORDS, "words, finetuned", "words, new user encoder", STATIC, IDS, "static, zero-shot",
+         "static text neighbours")  # fmt: skip
 """Methods of the plot."""
 
 
