@@ -26,8 +26,8 @@ class Projection(nn.Module):
     """Features to the model's width: a norm, so that all encoders start alike, then linear.
 
     At first vectors have length 1. Six times shorter, as those of a fresh item table, they cost
-    NDCG@10 wherever it was tried, most where people are few: docs/results/transrec. The release has
-    the linear layer alone.
+    NDCG@10 where people are few, and mostly elsewhere: docs/results/transrec. The release has the
+    linear layer alone.
     """
 
     def __init__(self, features: int, width: int) -> None:
