@@ -142,19 +142,13 @@ def settings(**values):
 
 
 def prepare(work, raw):
-    """Sports without the people of toys, toys, and two halves of MovieLens that share nothing."""
-    toys, sports = raw / "amazon-toys", raw / "amazon-sports"
-    recxfer("prepare", toys / "interactions.csv.gz", work / "toys", "--items", toys / "items.csv")
-    recxfer(
-        "prepare", sports / "interactions.csv.gz", work / "sports",
-        "--items", sports / "items.csv", "--exclude-users", work / "toys",
-    )  # fmt: skip
+    """Toys, sports without its people, both shuffled, too, and halves of MovieLens."""
     for data, more in (("toys", []), ("sports", ["--exclude-users", work / "toys"])):
         folder = raw / f"amazon-{data}"
-        recxfer(
-            "prepare", shuffled(work, data, folder), work / f"{data}-shuffled",
-            "--items", folder / "items.csv", *more,
-        )  # fmt: skip
+        logs = {"": folder / "interactions.csv.gz", "-shuffled": shuffled(work, data, folder)}
+        for suffix, log in logs.items():
+            out = work / f"{data}{suffix}"
+            recxfer("prepare", log, out, "--items", folder / "items.csv", *more)
     recxfer("prepare", "movielens-1m", work / "ml1m")
     for name, log, films in halves(work):
         recxfer(
