@@ -15,12 +15,13 @@ import torch
 from torch.nn import functional as F
 
 from recxfer.data.examples import profile_rows
+from recxfer.evaluation.cases import Protocol, cases_of
+from recxfer.evaluation.metrics import class_metrics
+from recxfer.evaluation.slices import slices_of
+from recxfer.evaluation.statistics import compare, estimate
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.device import choose_device
-from recxfer.training.cases import Protocol, cases_of, slices_of
-from recxfer.training.metrics import class_metrics
-from recxfer.training.opening import open_run
-from recxfer.training.statistics import compare, estimate
+from recxfer.runs.open import open_run
 
 WHOLE = 10**6
 """More events than any history holds."""

@@ -8,7 +8,7 @@ import typer
 
 from recxfer.cli import options
 from recxfer.cli.execution import execute, path_or_stdin
-from recxfer.data.sources import SOURCES
+from recxfer.preparing.sources import SOURCES
 
 if TYPE_CHECKING:
     from recxfer.commands.prepare import PrepareResult

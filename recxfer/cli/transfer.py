@@ -11,7 +11,7 @@ from recxfer.cli.execution import execute, path_or_stdin
 from recxfer.methods import METHODS
 
 if TYPE_CHECKING:
-    from recxfer.commands.transfer_settings import TransferResult
+    from recxfer.commands.transfer_config import TransferResult
     from recxfer.foundation.console import Reporter
 
 

@@ -7,12 +7,26 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recxfer.commands.decisions import DecisionFigures, decision_figures
-from recxfer.commands.figures import RunDifference, RunFigures, SliceFigures
-from recxfer.commands.fitting import warn_of_empty
-from recxfer.commands.report import write_report
-from recxfer.commands.sequence import Entry, Key, TaskSequence, by_task, entries, sequence_of
 from recxfer.data.rows import Rows
+from recxfer.evaluation.cases import (
+    Cases,
+    Protocol,
+    cases_of,
+)
+from recxfer.evaluation.decisions import DecisionFigures, decision_figures
+from recxfer.evaluation.figures import RunDifference, RunFigures, SliceFigures
+from recxfer.evaluation.metrics import Metric
+from recxfer.evaluation.report import write_report
+from recxfer.evaluation.sequence import Entry, Key, TaskSequence, by_task, entries, sequence_of
+from recxfer.evaluation.slices import CLASS_SLICERS, ITEM_SLICERS, SLICERS, slices_of
+from recxfer.evaluation.statistics import (
+    RESAMPLES,
+    Difference,
+    Figure,
+    compare,
+    estimate,
+    holm,
+)
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
@@ -24,27 +38,10 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.registry import suggestion
-from recxfer.training.cases import (
-    CLASS_SLICERS,
-    ITEM_SLICERS,
-    SLICERS,
-    Cases,
-    Protocol,
-    cases_of,
-    slices_of,
-)
-from recxfer.training.metrics import Metric
-from recxfer.training.opening import Bases, open_run, refuse_unneeded_base
-from recxfer.training.runs import Run
-from recxfer.training.sizes import size_of
-from recxfer.training.statistics import (
-    RESAMPLES,
-    Difference,
-    Figure,
-    compare,
-    estimate,
-    holm,
-)
+from recxfer.runs.compatibility import warn_of_empty
+from recxfer.runs.open import Bases, open_run, refuse_unneeded_base
+from recxfer.runs.run import Run
+from recxfer.runs.sizes import size_of
 
 DEFAULT_AT = "5,10,20"
 """Lengths of the ranked lists where `--at` does not say."""

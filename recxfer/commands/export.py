@@ -11,10 +11,13 @@ from torch import Tensor
 
 from recxfer.data.batches import evaluation_batches
 from recxfer.data.tables import write_table
+from recxfer.evaluation.cases import DECISIONS, decisions_of
+from recxfer.evaluation.ranking import recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
+    autocast,
     choose_device,
     choose_precision,
     keep_freed_memory,
@@ -24,13 +27,10 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
-from recxfer.training.cases import DECISIONS, decisions_of
-from recxfer.training.checkpoints import checkpoint_of, read_checked_header
-from recxfer.training.holding import find_task, holds_tasks
-from recxfer.training.loop import autocast
-from recxfer.training.opening import open_run, refuse_unneeded_base
-from recxfer.training.ranking import recommend
-from recxfer.training.runs import FORMAT, Run
+from recxfer.runs.checkpoint import checkpoint_of, read_checked_header
+from recxfer.runs.multitask import find_task, holds_tasks
+from recxfer.runs.open import open_run, refuse_unneeded_base
+from recxfer.runs.run import FORMAT, Run
 
 VECTOR = "vector"
 BIAS = "bias"

@@ -6,21 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from recxfer.data.dataset import Dataset
-from recxfer.data.images import MAX_PIXELS
-from recxfer.data.links import read_neighbours
-from recxfer.data.preparation import Prepared, Recipe, Surroundings, prepare_tables
-from recxfer.data.sources import SOURCES
-from recxfer.data.sources.columns import (
-    IMAGE_ROLE,
-    TEXT_ROLE,
-    TIME_ROLE,
-    parse_columns,
-    time_candidates,
-)
-from recxfer.data.sources.files import read_path, with_side_tables
-from recxfer.data.sources.raw import RawSource
-from recxfer.data.times import YEAR_1980, in_order_of_ids
-from recxfer.data.vocabulary import Vocabulary, read_vocabulary
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
@@ -34,9 +19,24 @@ from recxfer.foundation.names import (
     USER_ID,
     USERS,
 )
+from recxfer.preparing.images import MAX_PIXELS
+from recxfer.preparing.links import read_neighbours
+from recxfer.preparing.pipeline import Prepared, Recipe, Surroundings, prepare_tables
+from recxfer.preparing.sources import SOURCES
+from recxfer.preparing.sources.columns import (
+    IMAGE_ROLE,
+    TEXT_ROLE,
+    TIME_ROLE,
+    parse_columns,
+    time_candidates,
+)
+from recxfer.preparing.sources.contract import RawSource
+from recxfer.preparing.sources.files import read_path, with_side_tables
+from recxfer.preparing.times import YEAR_1980, in_order_of_ids
+from recxfer.preparing.vocabulary import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
-    from recxfer.data.sources.synthetic import SyntheticConfig
+    from recxfer.preparing.sources.synthetic import SyntheticConfig
 
 SYNTHETIC = "synthetic"
 
@@ -138,7 +138,7 @@ def resolve(
     """
     sections: dict[str, type[Config]] = {"prepare": Recipe}
     if source == SYNTHETIC:
-        from recxfer.data.sources.synthetic import SyntheticConfig
+        from recxfer.preparing.sources.synthetic import SyntheticConfig
 
         sections[SYNTHETIC] = SyntheticConfig
     flags = {
@@ -283,7 +283,7 @@ def _read_events(config: PrepareConfig, directory: Path) -> RawSource:
             hint="leave it out",
         )
     if config.source == SYNTHETIC:
-        from recxfer.data.sources.synthetic import SyntheticConfig, generate
+        from recxfer.preparing.sources.synthetic import SyntheticConfig, generate
 
         return generate(config.synthetic or SyntheticConfig(), config.seed, directory)
     raw: RawSource = SOURCES.resolve(config.source)()

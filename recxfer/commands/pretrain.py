@@ -17,6 +17,7 @@ from recxfer.data.examples import (
     share_of_people,
 )
 from recxfer.data.rows import Rows
+from recxfer.foundation import distributed
 from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
@@ -30,11 +31,19 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Objective, Phase, facts
 from recxfer.methods.task import Task
-from recxfer.models import BACKBONES, processes
-from recxfer.models.backbone import Backbone, BackboneConfig
+from recxfer.models import BACKBONES
+from recxfer.models.backbones.contract import Backbone, BackboneConfig
 from recxfer.models.content.config import ContentConfig
-from recxfer.training import runs
-from recxfer.training.contents import build_item_encoders, read_items_of
+from recxfer.runs.item_content import build_item_encoders, read_items_of
+from recxfer.runs.run import (
+    FORMAT,
+    backbone_facts,
+    code_facts,
+    dataset_facts,
+    relative_path,
+    settings_facts,
+    write_run,
+)
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState
@@ -164,7 +173,7 @@ def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
 
     Every process returns the same; the first one writes.
     """
-    with processes.joined():
+    with distributed.joined():
         return _run(config, reporter)
 
 
@@ -226,14 +235,14 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     best = best_record(state)
     per_second = histories_per_second(state, rows)
     model = objective.keep(model)
-    if processes.is_first():
-        runs.write_run(
+    if distributed.is_first():
+        write_run(
             config.run,
             parts=model.state_dict(),
             header={**header, "training": {"best_epoch": state.best_epoch, "validation": best}},
             record={
                 "command": "pretrain",
-                "dataset": runs.relative_path(config.dataset, config.run),
+                "dataset": relative_path(config.dataset, config.run),
                 "settings": header["settings"],
                 "device": str(device),
                 "precision": str(precision).removeprefix("torch."),
@@ -245,7 +254,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
             overwrite=config.overwrite,
         )
         release_output(config.run)
-    processes.wait()
+    distributed.wait()
     return _result(
         config,
         model,
@@ -357,15 +366,15 @@ def _header(
     objective: Objective[Any, Any],
 ) -> dict[str, Any]:
     return {
-        "format": runs.FORMAT,
+        "format": FORMAT,
         "kind": "backbone",
         "objective": {"name": config.objective, "config": facts(_portable(objective))},
-        "backbone": runs.backbone_facts(backbone),
+        "backbone": backbone_facts(backbone),
         "task": Task("next-item", dataset.num_items).to_json(),
-        "dataset": runs.dataset_facts(dataset),
+        "dataset": dataset_facts(dataset),
         "parent": None,
         "seed": config.seed,
-        "settings": runs.settings_facts(config.optim, config.data, config.precision, config.device),
-        "code": runs.code_facts(),
-        **({"processes": processes.count()} if processes.count() > 1 else {}),
+        "settings": settings_facts(config.optim, config.data, config.precision, config.device),
+        "code": code_facts(),
+        **({"processes": distributed.count()} if distributed.count() > 1 else {}),
     }

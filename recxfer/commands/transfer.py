@@ -10,23 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from recxfer.commands.fitting import (
-    check_base,
-    check_needs,
-    check_rows,
-    longest_history,
-    refuse_repeated,
-    resolve_task,
-    warn_exposed,
-)
 from recxfer.commands.pretrain import best_record
-from recxfer.commands.transfer_settings import (
+from recxfer.commands.transfer_config import (
     TransferConfig,
     TransferData,
     TransferOptim,
     TransferResult,
 )
-from recxfer.commands.transferred import (
+from recxfer.commands.transfer_header import (
     Counts,
     changed,
     count,
@@ -42,6 +33,7 @@ from recxfer.foundation import tensors
 from recxfer.foundation.config import Component, Settings
 from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.device import (
+    autocast,
     choose_device,
     choose_precision,
     keep_freed_memory,
@@ -56,10 +48,18 @@ from recxfer.methods.contract import Learner, Method
 from recxfer.methods.supervised import tensors_of
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.user_model import UserModel
-from recxfer.training import runs
-from recxfer.training.checkpoints import checkpoint_of, read_checked_header
-from recxfer.training.contents import read_items_of
-from recxfer.training.holding import (
+from recxfer.runs.checkpoint import checkpoint_of, read_checked_header
+from recxfer.runs.compatibility import (
+    check_base,
+    check_needs,
+    check_rows,
+    longest_history,
+    refuse_repeated,
+    resolve_task,
+    warn_exposed,
+)
+from recxfer.runs.item_content import read_items_of
+from recxfer.runs.multitask import (
     free_share,
     held_parts,
     histories_of,
@@ -67,9 +67,16 @@ from recxfer.training.holding import (
     pretrained_of,
     tasks_of,
 )
-from recxfer.training.loop import autocast, cache_vectors
-from recxfer.training.opening import open_base
-from recxfer.training.runs import check_vocabulary, resolve_path
+from recxfer.runs.open import open_base
+from recxfer.runs.run import (
+    NEWEST_FORMAT,
+    backbone_facts,
+    check_vocabulary,
+    resolve_path,
+    task_rows,
+    write_run,
+)
+from recxfer.training.loop import cache_vectors
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.validation import Validation
 
@@ -209,8 +216,8 @@ def _adapt(
     header["max_length"] = max_length
     if holds:
         header |= {
-            "format": runs.NEWEST_FORMAT,
-            "backbone": runs.backbone_facts(base.backbone),
+            "format": NEWEST_FORMAT,
+            "backbone": backbone_facts(base.backbone),
             "histories": histories_of(base_header),
             "pretrained": pretrained_of(base_header, base_sha256),
         }
@@ -226,9 +233,9 @@ def _adapt(
     if done is not None:
         return done
     learner: Learner = base.held[0].learner if of_base else method
-    rows = runs.task_rows(task, source, target, "train", max_length)
+    rows = task_rows(task, source, target, "train", max_length)
     rows = share_of_people(rows, config.data.train_share, rng)
-    held_out = runs.task_rows(task, source, target, "valid", max_length)
+    held_out = task_rows(task, source, target, "valid", max_length)
     check_rows(config.dataset, task, rows, held_out, reporter)
     if holds:
         warn_exposed(base_path, target, reporter)
@@ -279,7 +286,7 @@ def _adapt(
     else:
         parts = changed(model, kept, {id(p) for phase in phases for p in phase.trainable})
         kind = "merged" if len(parts) == len(model.state_dict()) else "delta"
-    size = runs.write_run(
+    size = write_run(
         config.run,
         parts=parts,
         header={**header, "kind": kind, "training": training},
@@ -304,8 +311,8 @@ def _refuse_early(
     check_base(config.method, method.needs, base, config.base, holds=method.holds(base))
     check_needs(config.method, method.needs, base, task)
     max_length = longest_history(config.data.max_length, base.backbone)
-    rows = runs.task_rows(task, source, target, "train", max_length)
-    held_out = runs.task_rows(task, source, target, "valid", max_length)
+    rows = task_rows(task, source, target, "train", max_length)
+    held_out = task_rows(task, source, target, "valid", max_length)
     check_rows(config.dataset, task, rows, held_out, SilentReporter())
 
 

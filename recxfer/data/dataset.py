@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from recxfer.data.content import ItemContent, read_content
-from recxfer.data.labels import MAX_CLASSES
-from recxfer.data.schema import DatasetInfo, Link, read_info
+from recxfer.data.schema import MAX_CLASSES, DatasetInfo, Link, read_info
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import (
     IMAGE_ROW,

@@ -1,7 +1,7 @@
 """What `dataset.json` says of a prepared dataset. The format is `docs/reference/dataset.md`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -11,6 +11,9 @@ from recxfer.foundation.names import DATASET_JSON
 
 FORMAT = 1
 """Version of the dataset format that this code writes, and the newest that it reads."""
+
+MAX_CLASSES: Final = 1000
+"""A column with more distinct values is no label (a zip code, a name)."""
 
 
 class _Record(BaseModel):

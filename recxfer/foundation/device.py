@@ -52,6 +52,11 @@ def set_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Matrix products in `precision`; parameters and sums stay float32."""
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
+
+
 def keep_freed_memory() -> None:
     """Let the allocator keep freed blocks instead of returning them to the system.
 

@@ -8,17 +8,17 @@ OBJECTIVES = Table(
         Entry(
             "next-item",
             "predict each event from those before it",
-            "recxfer.methods.next_item:NextItem",
+            "recxfer.methods.objectives.next_item:NextItem",
         ),
         Entry(
             "cloze",
             "hide events and predict them from both sides",
-            "recxfer.methods.cloze:Cloze",
+            "recxfer.methods.objectives.cloze:Cloze",
         ),
         Entry(
             "clue",
             "bring two views of one person's whole history together (Cheng et al. 2021)",
-            "recxfer.methods.clue:Clue",
+            "recxfer.methods.objectives.clue:Clue",
         ),
         Entry(
             "transrec",

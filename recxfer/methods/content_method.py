@@ -11,9 +11,9 @@ from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Base, Learner, Method, Needs, Phase
 from recxfer.methods.task import Task
-from recxfer.models.backbone import Backbone
-from recxfer.models.content.reading import content_table, read_content
-from recxfer.models.output import Output
+from recxfer.models.backbones.contract import Backbone
+from recxfer.models.content.attach import content_table, read_content
+from recxfer.models.scoring import Output
 from recxfer.models.user_model import UserModel
 
 ContentT = TypeVar("ContentT", bound=Config)

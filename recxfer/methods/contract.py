@@ -17,10 +17,10 @@ from recxfer.foundation.config import Config
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
-from recxfer.models.backbone import Backbone
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.heads import LinearHead
-from recxfer.models.output import Output
+from recxfer.models.scoring import Output
 from recxfer.models.user_model import UserModel
 
 ConfigT = TypeVar("ConfigT", bound=Config)

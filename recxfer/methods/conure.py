@@ -25,8 +25,8 @@ from recxfer.methods.supervised import (
     task_parameters,
 )
 from recxfer.methods.task import Task
-from recxfer.models.backbone import Backbone
-from recxfer.models.ownership import MOST_TASKS, Kernel, kernels, own_kernels
+from recxfer.models.adapters.ownership import MOST_TASKS, Kernel, kernels, own_kernels
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.user_model import UserModel
 
 PRUNE = "prune"

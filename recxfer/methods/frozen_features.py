@@ -16,7 +16,7 @@ from recxfer.methods.content_method import ContentMethod, new_user_encoder, user
 from recxfer.methods.contract import Base, Phase
 from recxfer.methods.task import Task
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig, refuse_both_sides
-from recxfer.models.content.reading import content_table, freeze_encoders, replace_projections
+from recxfer.models.content.attach import content_table, freeze_encoders, replace_projections
 from recxfer.models.user_model import UserModel
 
 

@@ -23,7 +23,7 @@ from recxfer.methods.supervised import (
     user_model,
 )
 from recxfer.methods.task import Task
-from recxfer.models.patches import graft, grafted
+from recxfer.models.adapters.patches import graft, grafted
 from recxfer.models.user_model import UserModel
 
 

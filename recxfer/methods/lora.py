@@ -23,7 +23,7 @@ from recxfer.methods.supervised import (
     user_model,
 )
 from recxfer.methods.task import Task
-from recxfer.models.low_rank import LowRank, add_low_rank
+from recxfer.models.adapters.low_rank import LowRank, add_low_rank
 from recxfer.models.user_model import UserModel
 
 

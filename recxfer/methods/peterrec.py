@@ -26,7 +26,7 @@ from recxfer.methods.supervised import (
     user_model,
 )
 from recxfer.methods.task import Task
-from recxfer.models.patches import Insertion, graft, grafted
+from recxfer.models.adapters.patches import Insertion, graft, grafted
 from recxfer.models.user_model import UserModel
 
 

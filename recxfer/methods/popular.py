@@ -14,8 +14,8 @@ from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Base, Method, Needs, Phase
 from recxfer.methods.task import Task
-from recxfer.models.item_loss import count_outputs
-from recxfer.models.output import Output
+from recxfer.models.losses.item_loss import count_outputs
+from recxfer.models.scoring import Output
 
 
 class PopularConfig(Config):

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Base, Method, Phase
-from recxfer.methods.next_item import next_item_loss
+from recxfer.methods.objectives.next_item import next_item_loss
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
-from recxfer.models.item_loss import ItemLoss, ItemLossConfig
-from recxfer.models.losses import softmax_loss
-from recxfer.models.output import Output
+from recxfer.models.losses.item_loss import ItemLoss, ItemLossConfig
+from recxfer.models.losses.items import softmax_loss
+from recxfer.models.scoring import Output
 from recxfer.models.user_model import Readout, UserModel
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recxfer.data.rows import Batch, Rows
+from recxfer.foundation import distributed
 from recxfer.foundation.config import Config
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import ConfigError
@@ -26,21 +27,20 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods.content_method import ContentMethod, new_user_encoder, user_parameters
 from recxfer.methods.contract import Base, Learner, Objective, Phase
 from recxfer.methods.task import Task
-from recxfer.models import processes
-from recxfer.models.backbone import Backbone, real_positions
+from recxfer.models.backbones.contract import Backbone, real_positions
+from recxfer.models.content.attach import content_table, freeze_encoders
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.reading import content_table, freeze_encoders
-from recxfer.models.content_loss import (
+from recxfer.models.heads import NextItemModel
+from recxfer.models.losses.content_loss import (
     NEVER,
     Met,
     in_batch_loss,
     log_presence,
     next_clicks_loss,
 )
-from recxfer.models.heads import NextItemModel
-from recxfer.models.item_loss import count_outputs
-from recxfer.models.output import Output
-from recxfer.models.reading import last_positions
+from recxfer.models.losses.item_loss import count_outputs
+from recxfer.models.readout import last_positions
+from recxfer.models.scoring import Output
 from recxfer.models.user_model import UserModel
 
 ContentModel = NextItemModel | UserModel
@@ -101,7 +101,7 @@ class ContentLearner:
             in_batch = model.backbone.causal
         loss = self._in_batch(model, batch) if in_batch else self._next_clicks(model, batch, rng)
         # A batch without a single image gives the encoder of images no gradient.
-        return processes.reaching(loss, list(model.parameters()))
+        return distributed.reaching(loss, list(model.parameters()))
 
     def represent(self, model: ContentModel, batch: Batch) -> Tensor:
         """See `Learner.represent`: the hidden state at the last event."""

@@ -27,12 +27,17 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Base, Method, Needs, Phase
 from recxfer.methods.supervised import SupervisedConfig, TaskLearner, user_model
 from recxfer.methods.task import Task
-from recxfer.models.backbone import Backbone
-from recxfer.models.estimators import draw, policy_gradient_loss, reward, straight_through
-from recxfer.models.item_loss import NegativeSampler
-from recxfer.models.output import Output
-from recxfer.models.policy import PolicyNetwork, Reader, drawn_decisions
-from recxfer.models.twins import Twins, stages
+from recxfer.models.adapters.block_copies import Twins, stages
+from recxfer.models.adapters.policy import PolicyNetwork, Reader, drawn_decisions
+from recxfer.models.backbones.contract import Backbone
+from recxfer.models.losses.gate_gradients import (
+    draw,
+    policy_gradient_loss,
+    reward,
+    straight_through,
+)
+from recxfer.models.losses.item_loss import NegativeSampler
+from recxfer.models.scoring import Output
 from recxfer.models.user_model import UserModel
 
 LEARNED = ("hard", "soft", "rl")

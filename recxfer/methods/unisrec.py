@@ -19,8 +19,8 @@ from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config
 from recxfer.methods.frozen_features import FrozenFeatures, FrozenFeaturesConfig
 from recxfer.models.content.adaptor import WhiteningExperts
-from recxfer.models.content.reading import content_table, readable_features
-from recxfer.models.item_loss import count_outputs
+from recxfer.models.content.attach import content_table, readable_features
+from recxfer.models.losses.item_loss import count_outputs
 from recxfer.models.user_model import UserModel
 
 

@@ -18,8 +18,8 @@ from recxfer.foundation.names import PAD
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Base, Method, Needs, Phase
 from recxfer.methods.task import Task
-from recxfer.models.item_loss import count_outputs
-from recxfer.models.output import Output
+from recxfer.models.losses.item_loss import count_outputs
+from recxfer.models.scoring import Output
 
 TIE = 1e-6
 """Weight of popularity beside the votes: it orders what no neighbour, or all alike, voted for."""

@@ -8,12 +8,12 @@ BACKBONES = Table(
         Entry(
             "sasrec",
             "Transformer with learned positions (Kang and McAuley 2018)",
-            "recxfer.models.sasrec:SASRec",
+            "recxfer.models.backbones.sasrec:SASRec",
         ),
         Entry(
             "nextitnet",
             "dilated residual convolutions (Yuan et al. 2019)",
-            "recxfer.models.nextitnet:NextItNet",
+            "recxfer.models.backbones.nextitnet:NextItNet",
         ),
     ],
 )

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from recxfer.models.backbone import Backbone
-from recxfer.models.output import Output
+from recxfer.models.backbones.contract import Backbone
+from recxfer.models.scoring import Output
 
 
 class LinearHead(nn.Module):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from recxfer.models.backbone import Backbone
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
-from recxfer.models.output import Output
+from recxfer.models.scoring import Output
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 """Histories (B, L) and lengths (B) to vectors (B, D)."""

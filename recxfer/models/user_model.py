@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from recxfer.foundation.errors import ConfigError
-from recxfer.models.backbone import Backbone
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
-from recxfer.models.output import Output
-from recxfer.models.reading import append_token, last_positions, mean_positions, prepend_token
+from recxfer.models.readout import append_token, last_positions, mean_positions, prepend_token
+from recxfer.models.scoring import Output
 
 Readout = Literal["token", "first-token", "last", "mean"]
 """How a history becomes one vector. `token` adds trainable task tokens and sums what stands there:

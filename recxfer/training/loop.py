@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from recxfer.data.batches import evaluation_batches, training_batches
 from recxfer.data.rows import Batch, Rows
+from recxfer.foundation import distributed
 from recxfer.foundation.console import Reporter, Tracker
+from recxfer.foundation.device import autocast
 from recxfer.foundation.errors import DivergedError
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Phase
-from recxfer.models import processes
 from recxfer.training.optim import OptimConfig, build_optimiser, learning_rate
 from recxfer.training.state import FitState, SavedState
 
@@ -137,7 +138,7 @@ def _train_epoch(
     with training.reporter.track(description, len(training.rows), "rows") as tracker:
         for step in range(state.step, len(batches)):
             # The first process draws what one alone would draw.
-            mine = () if processes.is_first() else (processes.rank(),)
+            mine = () if distributed.is_first() else (distributed.rank(),)
             stream = Rng(rng.derive("step", state.phase, state.epoch, step, *mine))
             stream.seed_all("dropout")
             if phase.schedule is not None:
@@ -145,12 +146,12 @@ def _train_epoch(
             rate = learning_rate(optim, (state.epoch + (step + 1) / len(batches)) / epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            batch = training.rows.batch(processes.share(batches[step])).to(training.device)
+            batch = training.rows.batch(distributed.share(batches[step])).to(training.device)
             with autocast(training.device, training.precision):
                 loss = training.loss(model, batch, stream)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            loss, stop = processes.agree(phase.trainable, loss.detach(), stop=training.stop())
+            loss, stop = distributed.agree(phase.trainable, loss.detach(), stop=training.stop())
             if optim.clip:
                 nn.utils.clip_grad_norm_(phase.trainable, optim.clip)
             optimiser.step()
@@ -193,7 +194,7 @@ def _settle(state: FitState, pending: list[Tensor], phase: Phase, tracker: Track
 def _validate(model: nn.Module, phase: Phase, training: Training, state: FitState) -> None:
     model.eval()
     with torch.inference_mode(), autocast(training.device, training.precision):
-        metrics = processes.of_first(lambda: training.validate(model))
+        metrics = distributed.of_first(lambda: training.validate(model))
     state.history[-1].update(metrics)
     value = metrics[training.metric]
     if state.best_value is None or value > state.best_value:
@@ -216,8 +217,3 @@ def _out_of_patience(state: FitState, optim: OptimConfig) -> bool:
 def _shown(state: FitState, metric: str) -> dict[str, float]:
     record = state.history[-1]
     return {name: float(record[name]) for name in ("loss", metric) if name in record}
-
-
-def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Matrix products in `precision`; parameters and sums stay float32."""
-    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)

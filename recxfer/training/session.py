@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from recxfer.data.rows import Rows
+from recxfer.foundation import distributed
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import read_json, refuse_existing
@@ -21,8 +22,7 @@ from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import Learner, Phase
-from recxfer.models import processes
-from recxfer.training.checkpoints import checkpoint_of, read_checked_header
+from recxfer.runs.checkpoint import checkpoint_of, read_checked_header
 from recxfer.training.loop import Training, fit
 from recxfer.training.optim import OptimConfig
 from recxfer.training.state import FitState, load_state, refuse_other, save_state
@@ -70,7 +70,7 @@ class Session:
         state = saved.state if saved else FitState()
 
         def save(state: FitState, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-            if processes.is_first():
+            if distributed.is_first():
                 save_state(path, self.depends_on, state, model, optimiser)
 
         with stop_on_interrupt() as stop:
@@ -138,10 +138,10 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
                 hint="go on with --resume, or start anew with --overwrite",
             )
         refuse_existing(partial, overwrite=True, marker=RESUME)
-        processes.wait()  # until all have seen what is there
-        if processes.is_first():
+        distributed.wait()  # until all have seen what is there
+        if distributed.is_first():
             shutil.rmtree(partial)
-    processes.wait()
+    distributed.wait()
 
 
 def finished_before(

@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from recxfer.foundation import tensors
 from recxfer.foundation.errors import CheckpointError
-from recxfer.training.identity import differing
-
-Record = dict[str, float | int | str]
-"""One line of the training history."""
+from recxfer.runs.identity import differing
+from recxfer.runs.run import Record
 
 
 @dataclass(slots=True)

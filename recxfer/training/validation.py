@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from recxfer.data.batches import evaluation_batches
 from recxfer.data.rows import Rows
+from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Learner, Objective
-from recxfer.training.ranking import rank
 
 RECOGNITION = "recognition"
 """Mean reciprocal rank of finding a person again: what chooses where no items are ranked."""
@@ -121,14 +120,3 @@ class PeopleValidation:
         """Measure the model as it is."""
         ranked = self.ranking(model) if self.ranking is not None else {}
         return {**ranked, **self.objective.measure(model, self.people, self.reporter)}
-
-
-def class_scores(learner: Learner, model: nn.Module, rows: Rows, device: torch.device) -> Tensor:
-    """Scores of every class for every row, float32 on the CPU (R, C)."""
-    output = learner.output(model)
-    score_RC = torch.empty(len(rows), output.weight_VD.shape[0])
-    with torch.inference_mode():
-        for row_B in evaluation_batches(rows):
-            user_BD = learner.represent(model, rows.batch(row_B).to(device))
-            score_RC[row_B] = output.scores(user_BD).cpu()
-    return score_RC

@@ -10,10 +10,9 @@ import time
 
 import torch
 
-from recxfer.foundation.device import choose_precision, keep_freed_memory
-from recxfer.models.losses import softmax_loss
-from recxfer.models.sasrec import SASRec, SASRecConfig
-from recxfer.training.loop import autocast
+from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
+from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
+from recxfer.models.losses.items import softmax_loss
 
 ITEMS, ROWS, LENGTH, STEPS, ROUNDS = 4_000, 32, 200, 15, 3
 

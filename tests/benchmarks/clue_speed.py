@@ -19,12 +19,11 @@ import torch
 from recxfer.data.batches import training_batches
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config
-from recxfer.foundation.device import choose_precision, keep_freed_memory
+from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.models import BACKBONES
-from recxfer.training.loop import autocast
 from recxfer.training.optim import OptimConfig, build_optimiser
 
 ITEMS, LENGTH, STEPS, ROUNDS = 20_000, 50, 8, 3

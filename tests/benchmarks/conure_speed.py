@@ -12,7 +12,7 @@ import torch
 from transfer_speed import BACKBONE_SETTINGS, profile_examples
 
 from recxfer.data.rows import Rows
-from recxfer.foundation.device import choose_precision, keep_freed_memory
+from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base, Held, Phase
@@ -20,9 +20,9 @@ from recxfer.methods.conure import ConureConfig
 from recxfer.methods.supervised import TaskLearner
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
-from recxfer.models.ownership import kernels, own_kernels
+from recxfer.models.adapters.ownership import kernels, own_kernels
 from recxfer.models.user_model import UserModel
-from recxfer.training.loop import autocast, freeze_all_but
+from recxfer.training.loop import freeze_all_but
 from recxfer.training.optim import OptimConfig, build_optimiser
 
 ITEMS, ROWS, STEPS = 3_000, 64, 20

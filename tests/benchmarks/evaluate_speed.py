@@ -11,11 +11,11 @@ import time
 import torch
 
 from recxfer.data.rows import Batch, Rows, Seen
+from recxfer.evaluation.ranking import rank
 from recxfer.foundation.device import keep_freed_memory
 from recxfer.foundation.rng import Rng
-from recxfer.methods.next_item import NextItem, NextItemConfig
-from recxfer.models.sasrec import SASRec, SASRecConfig
-from recxfer.training.ranking import rank
+from recxfer.methods.objectives.next_item import NextItem, NextItemConfig
+from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
 
 CPU = torch.device("cpu")
 USERS, ITEMS, LENGTH, ROUNDS = 8_000, 23_464, 50, 3

@@ -16,14 +16,14 @@ import torch
 
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config
-from recxfer.foundation.device import choose_precision, keep_freed_memory
+from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
-from recxfer.training.loop import autocast, freeze_all_but
+from recxfer.training.loop import freeze_all_but
 from recxfer.training.optim import OptimConfig, build_optimiser
 
 ITEMS, ROWS, LENGTH, STEPS, ROUNDS = 20_000, 256, 100, 12, 3

@@ -22,12 +22,11 @@ import torch
 from torch.nn import functional as F
 
 from recxfer.data.content import ItemContent
-from recxfer.foundation.device import choose_precision, keep_freed_memory
+from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.memory import peak_memory_mb
+from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.table import BatchTable, ContentTable
-from recxfer.models.sasrec import SASRec, SASRecConfig
-from recxfer.training.loop import autocast
 
 ITEMS, EVENTS, PEOPLE, SIDE, WIDTH = 2_000, 26, 32, 64, 64
 ENCODED, STEPS, ROUNDS = 256, 3, 3

@@ -17,15 +17,15 @@ from torch import Tensor
 from transfer_speed import BACKBONE_SETTINGS, profile_examples
 
 from recxfer.data.rows import Batch, Rows
-from recxfer.foundation.device import choose_precision, keep_freed_memory
+from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
-from recxfer.models.estimators import straight_through
-from recxfer.training.loop import autocast, freeze_all_but
+from recxfer.models.losses.gate_gradients import straight_through
+from recxfer.training.loop import freeze_all_but
 from recxfer.training.optim import OptimConfig, build_optimiser
 
 ITEMS, STEPS, MEMORY_STEPS = 3_000, 12, 3

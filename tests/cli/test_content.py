@@ -134,7 +134,7 @@ def test_files_that_are_no_image_cost_their_item_the_image_alone(log, pics, tmp_
 
 @pytest.mark.parametrize("width", [100, 101])
 def test_an_image_that_is_too_large_is_never_decoded(log, pics, tmp_path, monkeypatch, width):
-    monkeypatch.setattr("recxfer.data.images.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("recxfer.preparing.images.MAX_PIXELS", 10_000)
     (pics / "b.png").write_bytes(png(width, 100))
     decoded = []
     load = Image.Image.convert

@@ -11,8 +11,8 @@ from recxfer.foundation import tensors
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
 from recxfer.models.user_model import UserModel
-from recxfer.training.checkpoints import build_backbone
-from recxfer.training.opening import open_run
+from recxfer.runs.checkpoint import build_backbone
+from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")
 

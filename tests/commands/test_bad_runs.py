@@ -13,7 +13,7 @@ from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON
-from recxfer.training.opening import open_run
+from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")
 

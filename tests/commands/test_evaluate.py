@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from recxfer.cli.app import app
 from recxfer.cli.tables.evaluate import render
 from recxfer.commands import evaluate, pretrain, transfer
+from recxfer.evaluation import cases
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import CHECKPOINT
-from recxfer.training import cases
-from recxfer.training.opening import open_run
+from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")
 

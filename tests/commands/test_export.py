@@ -15,7 +15,7 @@ from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import DataError, UsageError
-from recxfer.training.opening import open_run
+from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recxfer.commands.prepare import PrepareConfig, resolve, run
-from recxfer.data import intake
 from recxfer.data.dataset import Dataset
-from recxfer.data.preparation import Recipe
-from recxfer.data.sources.download import cache_directory
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
+from recxfer.preparing import intake
+from recxfer.preparing.pipeline import Recipe
+from recxfer.preparing.sources.download import cache_directory
 
 LOG = """user,item,time,rating,action
 b,x,10,5,view
@@ -732,7 +732,7 @@ def test_an_interrupt_leaves_nothing(log, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recxfer.data.preparation.write_events", interrupted)
+    monkeypatch.setattr("recxfer.preparing.pipeline.write_events", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(log, tmp_path / "toy")
     assert not (tmp_path / "toy").exists()

@@ -6,16 +6,15 @@ import pytest
 import torch
 
 from recxfer.commands import pretrain, transfer
+from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.training.opening import open_base, open_run
-from recxfer.training.ranking import rank
-from recxfer.training.sizes import size_of
-from recxfer.training.validation import class_scores
+from recxfer.runs.open import open_base, open_run
+from recxfer.runs.sizes import size_of
 
 CPU = torch.device("cpu")
 COUNTS = ("popular", "user-knn")

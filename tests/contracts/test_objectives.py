@@ -16,8 +16,8 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Objective
 from recxfer.models import BACKBONES
-from recxfer.training.contents import build_item_encoders, read_items_of
-from recxfer.training.opening import open_base, open_run
+from recxfer.runs.item_content import build_item_encoders, read_items_of
+from recxfer.runs.open import open_base, open_run
 
 CPU = torch.device("cpu")
 SMALL = ["width=16", "max_length=20", "dropout=0.1"]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from recxfer.data.sources import SOURCES
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.registry import Entry, Table, suggestion
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
+from recxfer.preparing.sources import SOURCES
 
 TABLES = [SOURCES, BACKBONES, OBJECTIVES, METHODS]
 

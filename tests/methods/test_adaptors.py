@@ -20,10 +20,10 @@ from recxfer.methods.linear_adaptor import LinearAdaptor, LinearAdaptorConfig
 from recxfer.methods.task import Task
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig
 from recxfer.methods.unisrec import UniSRec, UniSRecConfig
+from recxfer.models.content.attach import attach, content_table
 from recxfer.models.content.encoder import TextEncoder
-from recxfer.models.content.reading import attach, content_table
-from recxfer.training.opening import open_base, open_run
-from recxfer.training.runs import task_rows
+from recxfer.runs.open import open_base, open_run
+from recxfer.runs.run import task_rows
 
 CPU = torch.device("cpu")
 METHODS = ("unisrec", "linear-adaptor")

@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from recxfer.commands import transfer
+from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
-from recxfer.training.opening import open_run
-from recxfer.training.ranking import recommend
-from recxfer.training.validation import class_scores
+from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")
 

@@ -9,17 +9,16 @@ import torch
 from recxfer.commands import pretrain, transfer
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_training
-from recxfer.foundation import tensors
+from recxfer.foundation import distributed, tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig
-from recxfer.models import processes
-from recxfer.models.content.reading import attach, content_table
-from recxfer.models.content_loss import Met
-from recxfer.training.opening import Bases, open_base, open_run
+from recxfer.models.content.attach import attach, content_table
+from recxfer.models.losses.content_loss import Met
+from recxfer.runs.open import Bases, open_base, open_run
 
 CPU = torch.device("cpu")
 
@@ -171,11 +170,11 @@ def test_a_new_user_encoder_begins_elsewhere(content_base, books, tmp_path):
 def test_a_loss_that_misses_an_encoder_gives_it_a_gradient_of_zero(monkeypatch):
     reached, missed, frozen = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
     frozen.requires_grad_(False)
-    processes.reaching(reached.sum(), [reached, missed, frozen]).backward()
+    distributed.reaching(reached.sum(), [reached, missed, frozen]).backward()
     assert missed.grad is None, "one process alone has no need of it"
-    monkeypatch.setattr(processes, "together", lambda: True)
+    monkeypatch.setattr(distributed, "together", lambda: True)
     reached.grad = None
-    processes.reaching(reached.sum(), [reached, missed, frozen]).backward()
+    distributed.reaching(reached.sum(), [reached, missed, frozen]).backward()
     assert (reached.grad.tolist(), missed.grad.tolist()) == ([1, 1], [0, 0])
 
 

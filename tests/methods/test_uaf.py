@@ -7,6 +7,7 @@ import torch
 
 from recxfer.commands import prepare, pretrain, transfer
 from recxfer.data.rows import Rows
+from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
@@ -15,9 +16,7 @@ from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.methods.uaf import UAF, UAFConfig
-from recxfer.training.opening import open_base, open_run
-from recxfer.training.ranking import recommend
-from recxfer.training.validation import class_scores
+from recxfer.runs.open import open_base, open_run
 
 CPU = torch.device("cpu")
 POLICIES = ("hard", "soft", "rl", "random", "layer-dropout")

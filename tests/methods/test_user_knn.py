@@ -10,8 +10,8 @@ from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.methods.user_knn import TIE
-from recxfer.training.opening import open_run
-from recxfer.training.runs import task_rows
+from recxfer.runs.open import open_run
+from recxfer.runs.run import task_rows
 
 CPU = torch.device("cpu")
 

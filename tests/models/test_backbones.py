@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from recxfer.models import BACKBONES
-from recxfer.models.nextitnet import NextItNetConfig
-from recxfer.models.sasrec import SASRecConfig, SelfAttention
+from recxfer.models.backbones.nextitnet import NextItNetConfig
+from recxfer.models.backbones.sasrec import SASRecConfig, SelfAttention
 
 CONFIGS = [
     ("sasrec", SASRecConfig(width=16, max_length=12, dropout=0.0)),

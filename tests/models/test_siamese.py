@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from recxfer.models import BACKBONES
-from recxfer.models.nextitnet import NextItNetConfig
-from recxfer.models.reading import mean_positions
-from recxfer.models.sasrec import SASRecConfig
+from recxfer.models.backbones.nextitnet import NextItNetConfig
+from recxfer.models.backbones.sasrec import SASRecConfig
+from recxfer.models.readout import mean_positions
 from recxfer.models.siamese import Predictor, Projection, Target, encode_in_chunks
 
 CONFIGS = {

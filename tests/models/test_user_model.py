@@ -5,8 +5,8 @@ import torch
 
 from recxfer.foundation.errors import ConfigError
 from recxfer.models import BACKBONES
-from recxfer.models.nextitnet import NextItNetConfig
-from recxfer.models.sasrec import SASRecConfig
+from recxfer.models.backbones.nextitnet import NextItNetConfig
+from recxfer.models.backbones.sasrec import SASRecConfig
 from recxfer.models.user_model import UserModel
 
 BOTH = [

@@ -3,7 +3,7 @@
 import polars as pl
 from experiments import difference, figure, markdown
 
-from recxfer.methods.collapse import MIN_RANK, MIN_STD
+from recxfer.methods.objectives.collapse import MIN_RANK, MIN_STD
 
 NOTHING = "no pretraining"
 DEFAULT, BEST = "simsiam, dropout", "nt-xent, crop"

@@ -35,7 +35,7 @@ from experiments import (  # noqa: E402  # one folder up, for the pages to share
 )
 from page import draw, tables  # noqa: E402
 
-from recxfer.training.cases import Protocol  # noqa: E402
+from recxfer.evaluation.cases import Protocol  # noqa: E402
 
 SEEDS = (0, 1, 2)
 VIEWS = ("dropout", "crop", "mask", "reorder", "substitute", "insert")

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from recxfer.data.dataset import Dataset
-from recxfer.data.following import exposed
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.preparing.linked_split import exposed
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from recxfer.data.dataset import Dataset
-from recxfer.training.cases import Protocol
+from recxfer.evaluation.cases import Protocol
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

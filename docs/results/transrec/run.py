@@ -33,16 +33,16 @@ from page import draw, tables  # noqa: E402
 
 from recxfer.data.dataset import Dataset  # noqa: E402
 from recxfer.data.examples import next_item_cases  # noqa: E402
+from recxfer.evaluation.metrics import ranking_metrics  # noqa: E402
+from recxfer.evaluation.ranking import rank  # noqa: E402
+from recxfer.evaluation.statistics import estimate  # noqa: E402
 from recxfer.foundation.console import SilentReporter  # noqa: E402
 from recxfer.foundation.names import INTERACTIONS, ITEM_ID, USER_ID  # noqa: E402
 from recxfer.models.content.config import ContentConfig  # noqa: E402
 from recxfer.models.content.table import ContentTable  # noqa: E402
-from recxfer.models.output import Output  # noqa: E402
-from recxfer.training.contents import read_items_of  # noqa: E402
-from recxfer.training.metrics import ranking_metrics  # noqa: E402
-from recxfer.training.opening import open_run  # noqa: E402
-from recxfer.training.ranking import rank  # noqa: E402
-from recxfer.training.statistics import estimate  # noqa: E402
+from recxfer.models.scoring import Output  # noqa: E402
+from recxfer.runs.item_content import read_items_of  # noqa: E402
+from recxfer.runs.open import open_run  # noqa: E402
 
 SEEDS = (0, 1, 2)
 SHARES = (1.0, 0.1, 0.01)

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from experiments import mean_over_seeds
 
+from recxfer.evaluation.cases import Protocol, cases_of, decisions_of
+from recxfer.evaluation.metrics import class_metrics, ranking_metrics
+from recxfer.evaluation.ranking import rank
+from recxfer.evaluation.statistics import compare
 from recxfer.foundation.console import SilentReporter
-from recxfer.training.cases import Protocol, cases_of, decisions_of
-from recxfer.training.metrics import class_metrics, ranking_metrics
-from recxfer.training.opening import open_run
-from recxfer.training.ranking import rank
-from recxfer.training.runs import task_rows
-from recxfer.training.statistics import compare
+from recxfer.runs.open import open_run
+from recxfer.runs.run import task_rows
 from recxfer.training.validation import class_scores
 
 CPU = torch.device("cpu")

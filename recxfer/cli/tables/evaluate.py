@@ -7,13 +7,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recxfer.commands.decisions import ALL, DecisionFigures
 from recxfer.commands.evaluate import EvaluateResult
-from recxfer.commands.figures import RunFigures, SliceFigures
-from recxfer.commands.sequence import TaskSequence
-from recxfer.training.continual import Continual
-from recxfer.training.sizes import Size
-from recxfer.training.statistics import Figure
+from recxfer.evaluation.continual import Continual
+from recxfer.evaluation.decisions import ALL, DecisionFigures
+from recxfer.evaluation.figures import RunFigures, SliceFigures
+from recxfer.evaluation.sequence import TaskSequence
+from recxfer.evaluation.statistics import Figure
+from recxfer.runs.sizes import Size
 
 
 def render(result: EvaluateResult) -> RenderableType:

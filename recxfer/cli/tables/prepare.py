@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from recxfer.commands.prepare import PrepareResult
-from recxfer.data.preparation import Prepared
 from recxfer.data.schema import ImageRecord, TextRecord
 from recxfer.foundation.names import TEXT
+from recxfer.preparing.pipeline import Prepared
 
 _CLASSES_SHOWN = 8
 

@@ -3,7 +3,7 @@
 from rich.console import RenderableType
 from rich.table import Table
 
-from recxfer.commands.transfer_settings import TransferResult
+from recxfer.commands.transfer_config import TransferResult
 
 
 def render(result: TransferResult) -> RenderableType:

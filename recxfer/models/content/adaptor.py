@@ -9,7 +9,7 @@ Shape letters: M items at hand, N items to fit to, F features, D width, E expert
 import torch
 from torch import Tensor, nn
 
-from recxfer.models.dropout import Dropout
+from recxfer.models.layers.dropout import Dropout
 
 NOISE_FLOOR = 1e-2
 """Least standard deviation of the noise of a gate (release)."""

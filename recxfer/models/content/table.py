@@ -22,11 +22,11 @@ from torch.nn import functional as F
 
 from recxfer.data.content import ItemContent
 from recxfer.foundation.names import PAD
-from recxfer.models.backbone import NUM_SPECIAL
+from recxfer.models.backbones.contract import NUM_SPECIAL
 from recxfer.models.content.config import ContentConfig, require_content
 from recxfer.models.content.encoder import stamp
-from recxfer.models.content.making import make_image_encoder, make_text_encoder
-from recxfer.models.content.sides import FeatureCache, ImageSide, Side, TextSide
+from recxfer.models.content.encoders import make_image_encoder, make_text_encoder
+from recxfer.models.content.modalities import FeatureCache, ImageSide, Side, TextSide
 
 _MASK, _UNKNOWN = 0, 1
 """Rows of `special_SD`."""

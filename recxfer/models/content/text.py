@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recxfer.models.backbone import initialise_embedding, real_positions
+from recxfer.models.backbones.contract import initialise_embedding, real_positions
+from recxfer.models.backbones.sasrec import SASRecConfig, TransformerBlock
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.encoder import TextEncoder
 from recxfer.models.content.tokens import HashTokeniser
-from recxfer.models.dropout import Dropout
-from recxfer.models.reading import mean_positions
-from recxfer.models.sasrec import SASRecConfig, TransformerBlock
+from recxfer.models.layers.dropout import Dropout
+from recxfer.models.readout import mean_positions
 
 
 class AdditivePooling(nn.Module):

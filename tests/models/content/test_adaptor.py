@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from recxfer.models.content.adaptor import WhiteningExperts, whitening
-from recxfer.models.content.reading import readable_features, replace_projections
+from recxfer.models.content.attach import readable_features, replace_projections
 
 
 def experts_of(*, features=2, width=2, experts=2, dropout=0.0):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from recxfer.foundation.errors import ConfigError, DataError
+from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.sides import Projection
+from recxfer.models.content.modalities import Projection
 from recxfer.models.content.table import ContentTable
-from recxfer.models.sasrec import SASRec, SASRecConfig
 
 BOTH, TEXT, IMAGE, NEITHER = (torch.arange(first, 18, 4) for first in (1, 2, 3, 4))
 """Items of the fixture `content` by kind."""

@@ -1,0 +1,1 @@
+"""Evaluation: ranking, cases, metrics, slices, statistics and reports."""

@@ -1,0 +1,201 @@
+"""What a run did with each held-out case: computed once, kept as Parquet beside the run."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recxfer.data.batches import evaluation_batches
+from recxfer.data.dataset import Dataset
+from recxfer.data.rows import Rows
+from recxfer.data.tables import write_table
+from recxfer.evaluation.metrics import Metric, class_metrics, coverage, ranking_metrics
+from recxfer.evaluation.ranking import class_scores, rank
+from recxfer.foundation.console import Reporter
+from recxfer.foundation.device import autocast
+from recxfer.foundation.errors import DataError
+from recxfer.foundation.files import canonical_json, replaced_file, sha256_of, sha256_of_text
+from recxfer.foundation.names import CHECKPOINT, USER
+from recxfer.foundation.rng import Rng
+from recxfer.runs.run import Run
+
+FORMAT = 2
+"""Version of the kept results; those of another version are computed again."""
+
+TARGET = "target"
+RANK = "rank"
+TOP = "top"
+SCORES = "scores"
+DECISIONS = "decisions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What a case is ranked among; part of the name under which results are kept."""
+
+    on: Literal["valid", "test"] = "test"
+    candidates: int | None = None
+    """Sampled negatives, or None for all items."""
+
+    keep_seen: bool = False
+    top: int = 20
+    """Length of the lists that coverage looks at."""
+
+    seed: int = 0
+    """Of the sampled candidates; without them it decides nothing."""
+
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Every case of a run, in row order, with what the run made of it."""
+
+    frame: pl.DataFrame
+    """user, target and, for item tasks, rank and perhaps top; for classes, scores; decisions where
+    the run takes any. Items are numbered as in the dataset's tables, from 1, classes from 0."""
+
+    num_outputs: int
+
+    @property
+    def ranks_items(self) -> bool:
+        """Whether the cases are rankings, not classifications."""
+        return RANK in self.frame.columns
+
+    @property
+    def decisions(self) -> NDArray[np.float64] | None:
+        """How much of each block's trainable copy each case read (R, N); None where that is no
+        question."""
+        if DECISIONS not in self.frame.columns:
+            return None
+        return self.frame[DECISIONS].to_numpy().astype(np.float64)
+
+    def people(self, chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Whose case each one is, of all cases or of the chosen ones."""
+        user_R = self.frame[USER].to_numpy()
+        return user_R if chosen is None else user_R[chosen]
+
+    @property
+    def identity(self) -> pl.DataFrame:
+        """Who and what is predicted: runs with equal identities can be compared in pairs."""
+        return self.frame.select(USER, TARGET)
+
+    def metrics(
+        self, at: tuple[int, ...], chosen: NDArray[np.int64] | None = None
+    ) -> dict[str, Metric]:
+        """Metrics over all cases, or over the chosen ones."""
+        frame = self.frame if chosen is None else self.frame[chosen]
+        if self.ranks_items:
+            return ranking_metrics(frame[RANK].to_numpy(), at)
+        return class_metrics(frame[SCORES].to_numpy().astype(np.float64), frame[TARGET].to_numpy())
+
+    def coverage(self, at: tuple[int, ...]) -> dict[str, float]:
+        """coverage@k where lists were kept."""
+        if TOP not in self.frame.columns:
+            return {}
+        return dict(coverage(self.frame[TOP].to_numpy(), self.num_outputs, at))
+
+
+def cases_of(
+    run: Run, protocol: Protocol, dataset: Path | None, precision: torch.dtype, reporter: Reporter
+) -> tuple[Cases, Rows]:
+    """The cases of a run under a protocol: read if they were kept, else computed and kept.
+
+    Raises:
+        DataError: the part has no case.
+    """
+    target = run.target if dataset is None else run.open_target(dataset)
+    rows = run.rows(protocol.on, dataset)
+    if len(rows) == 0:
+        raise DataError(
+            f"{target.path} has no {protocol.on} case for the task {run.task.name}",
+            hint="prepare the dataset with a split that has one",
+        )
+    path = run.path / f"cases-{_key(run, target, protocol)}.parquet"
+    frame = _read(path)
+    if frame is None:
+        run.read_items_of(target, reporter)
+        with autocast(run.device, precision):
+            frame = _compute(run, rows, protocol, reporter)
+        _keep(path, frame, reporter)
+    num_outputs = target.num_items if run.task.ranks_items else run.task.num_outputs
+    return Cases(frame, num_outputs), rows
+
+
+def decisions_of(run: Run, rows: Rows) -> Tensor | None:
+    """How much of each block's trainable copy each row reads, float32 on the CPU (R, N).
+
+    None where the run decides nothing row by row.
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+    with torch.inference_mode():
+        for row_B in evaluation_batches(rows):
+            gate_BN = run.learner.decisions(run.model, rows.batch(row_B).to(run.device))
+            if gate_BN is None:
+                return None
+            found.append((row_B, gate_BN.float().cpu()))
+    decision_RN = torch.empty(len(rows), found[0][1].shape[1])
+    for row_B, gate_BN in found:
+        decision_RN[row_B] = gate_BN
+    return decision_RN
+
+
+def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl.DataFrame:
+    assert rows.target_R is not None
+    first = 1 if run.task.ranks_items else 0
+    columns = {USER: rows.user_R.numpy(), TARGET: (rows.target_R + first).numpy()}
+    decision_RN = decisions_of(run, rows)
+    if decision_RN is not None:
+        columns[DECISIONS] = decision_RN.numpy()
+    if not run.task.ranks_items:
+        score_RC = class_scores(run.learner, run.model, rows, run.device)
+        return pl.DataFrame({**columns, SCORES: score_RC.numpy()})
+    ranking = rank(
+        run.learner,
+        run.model,
+        rows,
+        device=run.device,
+        keep_seen=protocol.keep_seen,
+        candidates=protocol.candidates,
+        top=protocol.top,
+        rng=Rng(protocol.seed),
+        reporter=reporter,
+    )
+    frame = pl.DataFrame({**columns, RANK: ranking.rank_R.numpy()})
+    if ranking.top_RK is None:
+        return frame
+    return frame.with_columns(pl.Series(TOP, (ranking.top_RK + first).int().numpy()))
+
+
+def _key(run: Run, target: Dataset, protocol: Protocol) -> str:
+    if protocol.candidates is None:
+        protocol = replace(protocol, seed=0)
+    facts = {
+        "format": FORMAT,
+        "checkpoint": sha256_of(run.path / CHECKPOINT),
+        "dataset": target.info.fingerprint,
+        "protocol": asdict(protocol),
+    }
+    if run.number is not None:
+        facts["number"] = run.number
+    return f"{protocol.on}-{sha256_of_text(canonical_json(facts))[:16]}"
+
+
+def _read(path: Path) -> pl.DataFrame | None:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+
+
+def _keep(path: Path, frame: pl.DataFrame, reporter: Reporter) -> None:
+    try:
+        with replaced_file(path) as temporary:
+            write_table(temporary, frame)
+    except (DataError, OSError) as error:
+        reporter.warn(f"results are not kept for next time: {error}")

@@ -1,0 +1,61 @@
+"""What `evaluate` measures: of a run, of a pair of runs, of a slice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from recxfer.evaluation.statistics import Difference, Figure
+from recxfer.runs.sizes import Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFigures:
+    """One run's metrics."""
+
+    run: str
+    method: str
+    number: int | None
+    """Which task of the run, counted from 1; None where a run is for one task alone."""
+
+    task: str
+    dataset: str
+    cases: int
+    people: int
+    """Whose cases these are; intervals resample people."""
+
+    candidates: str
+    """`all`, or `1+N sampled`: metrics among sampled candidates are no metrics among all."""
+
+    seen: Literal["excluded", "kept"] | None
+    """Whether items that a user met before are candidates, which is where published figures differ;
+    None for profiles."""
+
+    size: Size
+    """What the run adds to the backbone it stands on."""
+
+    metrics: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDifference:
+    """One metric of one run minus that of the first one of its task."""
+
+    run: str
+    against: str
+    task: str
+    dataset: str
+    metric: str
+    difference: Difference
+    p_holm: float
+    """The p-value adjusted for the number of runs compared with the first (Holm)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceFigures:
+    """One run's metrics on some of the cases."""
+
+    run: str
+    task: str
+    slice: str
+    cases: int
+    metrics: Mapping[str, Figure]

@@ -1,0 +1,76 @@
+"""Objective `cloze`: hide some events of a history and predict them from both sides.
+
+PeterRec's non-causal pretraining (section 3.2, after GRec) and BERT4Rec: a share of the positions
+is chosen; of these 80 % become the mask item, 10 % a random item, 10 % stay.
+"""
+
+from typing import ClassVar, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from recxfer.data.rows import Batch
+from recxfer.foundation.config import Config
+from recxfer.foundation.rng import Rng
+from recxfer.methods.objectives.item_objective import ItemObjective, ItemObjectiveConfig
+from recxfer.models.backbones.contract import Backbone, real_positions
+from recxfer.models.heads import NextItemModel
+from recxfer.models.readout import last_positions
+
+
+class ClozeConfig(ItemObjectiveConfig):
+    """Settings of the `cloze` objective."""
+
+    share: float = Field(default=0.3, gt=0, le=1)
+    """Share of the positions to predict; at least one per history."""
+
+    last_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the histories in which only the last event is hidden, as in next-item prediction."""
+
+
+@final
+class Cloze(ItemObjective[ClozeConfig]):
+    """From both sides, hidden positions only."""
+
+    config_type: ClassVar[type[Config]] = ClozeConfig
+    causal: ClassVar[bool] = False
+
+    def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Objective.loss`."""
+        generator = rng.generator("cloze")
+        chosen_BL = self._choose(batch, generator)
+        hidden_BL = self._hide(batch.item_BL, chosen_BL, model.backbone, generator)
+        hidden_BLD = model.backbone(hidden_BL, batch.length_B)
+        target_P = batch.item_BL[chosen_BL] - 1
+        return self.item_loss(hidden_BLD[chosen_BL], model.output(), target_P, generator)
+
+    def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
+        """See `Objective.represent`: a mask behind the last event, read at the mask."""
+        B, _ = batch.item_BL.shape
+        longer_BL = torch.cat([batch.item_BL, batch.item_BL.new_zeros(B, 1)], dim=1)
+        longer_BL.scatter_(1, batch.length_B[:, None], model.backbone.mask_item)
+        hidden_BLD = model.backbone(longer_BL, batch.length_B + 1)
+        return last_positions(hidden_BLD, batch.length_B + 1)
+
+    def _choose(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Positions to predict: each with probability `share`, and one at least per history."""
+        B, L = batch.item_BL.shape
+        device = batch.item_BL.device
+        real_BL = real_positions(batch.length_B, L)
+        draw_BL = torch.rand(B, L, generator=generator).to(device).masked_fill_(~real_BL, 2.0)
+        lowest_B1 = draw_BL.min(1, keepdim=True).values
+        chosen_BL = ((draw_BL < self.config.share) | (draw_BL == lowest_B1)) & real_BL
+        only_last_B1 = torch.rand(B, 1, generator=generator).to(device) < self.config.last_share
+        at_end_BL = torch.arange(L, device=device) == (batch.length_B - 1)[:, None]
+        return torch.where(only_last_B1, at_end_BL, chosen_BL)
+
+    @staticmethod
+    def _hide(
+        item_BL: Tensor, chosen_BL: Tensor, backbone: Backbone, generator: torch.Generator
+    ) -> Tensor:
+        fate_BL = torch.rand(item_BL.shape, generator=generator).to(item_BL.device)
+        random_BL = torch.randint(1, backbone.num_items + 1, item_BL.shape, generator=generator)
+        masked_BL = item_BL.masked_fill(chosen_BL & (fate_BL < 0.8), backbone.mask_item)
+        replaced_BL = chosen_BL & (fate_BL >= 0.9)
+        return torch.where(replaced_BL, random_BL.to(item_BL.device), masked_BL)

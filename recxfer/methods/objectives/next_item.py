@@ -1,0 +1,61 @@
+"""Objective `next-item`: predict each event from those before it.
+
+Every position of a history is a training example (Yuan et al. 2019, equation 1; Kang and McAuley
+2018, section III-E), under one of three losses over items.
+"""
+
+from typing import ClassVar, final
+
+from torch import Tensor
+
+from recxfer.data.rows import Batch
+from recxfer.foundation.config import Config
+from recxfer.foundation.rng import Rng
+from recxfer.methods.objectives.item_objective import ItemObjective, ItemObjectiveConfig
+from recxfer.models.backbones.contract import real_positions
+from recxfer.models.heads import NextItemModel
+from recxfer.models.losses.item_loss import ItemLoss
+from recxfer.models.readout import last_positions
+from recxfer.models.siamese import SiameseModel
+from recxfer.models.user_model import UserModel
+
+
+class NextItemConfig(ItemObjectiveConfig):
+    """Settings of the `next-item` objective."""
+
+
+@final
+class NextItem(ItemObjective[NextItemConfig]):
+    """Left to right, all positions at once."""
+
+    config_type: ClassVar[type[Config]] = NextItemConfig
+    causal: ClassVar[bool] = True
+
+    def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
+        """See `Objective.loss`."""
+        return next_item_loss(model, self.item_loss, batch, rng)
+
+    def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
+        """See `Objective.represent`: the hidden state at the last event."""
+        hidden_BLD = model.backbone(batch.item_BL, batch.length_B)
+        return last_positions(hidden_BLD, batch.length_B)
+
+
+def next_item_loss(
+    model: NextItemModel | SiameseModel | UserModel, item_loss: ItemLoss, batch: Batch, rng: Rng
+) -> Tensor:
+    """The loss of every position that has a next event.
+
+    Args:
+        model: with a `backbone` and an `output()` over the same items.
+        item_loss: the loss of positions.
+        batch: histories without targets.
+        rng: names the stream of the negatives.
+    """
+    item_BL, next_BL = batch.item_BL[:, :-1], batch.item_BL[:, 1:]
+    length_B = (batch.length_B - 1).clamp_(min=0)
+    hidden_BLD = model.backbone(item_BL, length_B)
+    # Padding is left out before any score is computed.
+    real_BL = real_positions(length_B, item_BL.shape[1])
+    generator = rng.generator("negatives")
+    return item_loss(hidden_BLD[real_BL], model.output(), next_BL[real_BL] - 1, generator)

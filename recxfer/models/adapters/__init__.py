@@ -1,0 +1,1 @@
+"""Layers that transfer methods add to a backbone, or put around its kernels."""

@@ -1,0 +1,1 @@
+"""Losses over items, over content, and between views of one history."""

@@ -1,0 +1,1 @@
+"""Making datasets: raw logs in, Parquet tables out."""

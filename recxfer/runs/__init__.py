@@ -1,0 +1,1 @@
+"""Run directories: headers, checkpoints, and how a run is opened again."""
