@@ -255,7 +255,7 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
         method=opened.method,
         number=opened.number,
         task=opened.task.name,
-        dataset=str(config.dataset or opened.header["dataset"]["name"]),
+        dataset=str(config.dataset or opened.learned.dataset.name),
         cases=cases.frame.height,
         people=np.unique(cases.people()).size,
         candidates=f"1+{config.candidates} sampled" if sampled else "all",

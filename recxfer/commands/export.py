@@ -27,10 +27,10 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
-from recxfer.runs.checkpoint import checkpoint_of, read_checked_header
-from recxfer.runs.multitask import find_task, holds_tasks
+from recxfer.runs.header import read_header
+from recxfer.runs.multitask import find_task
 from recxfer.runs.open import open_run, refuse_unneeded_base
-from recxfer.runs.run import FORMAT, Run
+from recxfer.runs.run import Run
 
 VECTOR = "vector"
 BIAS = "bias"
@@ -38,6 +38,9 @@ RANK = "rank"
 SCORE = "score"
 CLASS = "class"
 PROBABILITY = "probability"
+
+VECTORS_FORMAT = 1
+"""Of a safetensors file of vectors."""
 
 TOP = 10
 """Length of recommendation lists where `--top` does not say."""
@@ -140,11 +143,11 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
     keep_freed_memory()
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    header = read_checked_header(checkpoint_of(config.run))
+    header = read_header(config.run)
     number = None
     if config.task is not None:
         found = find_task(header, config.task)
-        number = found if holds_tasks(header) else None
+        number = found if header.keeps_tasks else None
     opened = open_run(
         config.run,
         device,
@@ -242,7 +245,7 @@ def _best_class(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.Dat
 
 def _export_model(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
     parts, header = opened.merged_tensors()
-    tensors.save(config.out, parts, header)
+    tensors.save(config.out, parts, header.to_json())
     return ExportResult(
         path=config.out,
         what=config.what,
@@ -293,8 +296,9 @@ def _write_frame(config: ExportConfig, frame: pl.DataFrame) -> None:
 
 
 def _write_tensors(out: Path, parts: dict[str, Tensor], opened: Run) -> None:
-    facts = {key: opened.header[key] for key in ("dataset", "task")}
-    tensors.save(out, parts, {"format": FORMAT, "kind": "vectors", **facts})
+    learned = opened.learned.to_json()
+    facts = {"dataset": learned["datasets"][0], "task": learned["task"]}
+    tensors.save(out, parts, {"format": VECTORS_FORMAT, "kind": "vectors", **facts})
 
 
 def _vectors_result(config: ExportConfig, vector_XD: Tensor) -> ExportResult:

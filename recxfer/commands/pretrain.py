@@ -29,21 +29,24 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import ConfigError, DataError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
-from recxfer.methods.contract import Objective, Phase, facts
+from recxfer.methods.contract import Objective, Phase
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.contract import Backbone, BackboneConfig
 from recxfer.models.content.config import ContentConfig
-from recxfer.runs.item_content import build_item_encoders, read_items_of
-from recxfer.runs.run import (
-    FORMAT,
-    backbone_facts,
+from recxfer.runs.header import (
+    BackboneFacts,
+    ComponentFacts,
+    DatasetFacts,
+    Header,
+    LearnedTask,
+    TrainingResult,
+    TrainingSettings,
     code_facts,
-    dataset_facts,
-    relative_path,
-    settings_facts,
-    write_run,
 )
+from recxfer.runs.item_content import build_item_encoders, read_items_of
+from recxfer.runs.record import DataPaths, RunRecord, relative_path
+from recxfer.runs.run import write_run
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState
@@ -199,15 +202,20 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     read_items_of(model, dataset, reporter)
     header = _header(config, dataset, backbone, objective)
     finished = finished_before(
-        config.run, header, overwrite=config.overwrite, resume=config.resume, reporter=reporter
+        config.run,
+        header.identity(),
+        overwrite=config.overwrite,
+        resume=config.resume,
+        reporter=reporter,
     )
     if finished is not None:
         return _result(
             config,
             objective.keep(model),
             epochs=finished.epochs,
-            per_second=finished.record["sequences_per_second"],
-            **finished.training,
+            per_second=finished.record.sequences_per_second or 0.0,
+            best_epoch=finished.training.best_epoch,
+            validation=finished.training.validation,
         )
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
@@ -228,7 +236,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         device=device,
         precision=precision,
         reporter=reporter,
-        depends_on=header,
+        depends_on=header.identity(),
     )
     started = time.perf_counter()
     state = session.train(resume=config.resume)
@@ -239,16 +247,18 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         write_run(
             config.run,
             parts=model.state_dict(),
-            header={**header, "training": {"best_epoch": state.best_epoch, "validation": best}},
-            record={
-                "command": "pretrain",
-                "dataset": relative_path(config.dataset, config.run),
-                "settings": header["settings"],
-                "device": str(device),
-                "precision": str(precision).removeprefix("torch."),
-                "seconds": round(time.perf_counter() - started, 1),
-                "sequences_per_second": round(per_second, 1),
-            },
+            header=header.trained(
+                TrainingResult(best_epoch=state.best_epoch, validation=best), kind="backbone"
+            ),
+            record=RunRecord(
+                command="pretrain",
+                tasks=(DataPaths(datasets=(relative_path(config.dataset, config.run),)),),
+                settings=header.settings,
+                device=str(device),
+                precision=str(precision).removeprefix("torch."),
+                seconds=round(time.perf_counter() - started, 1),
+                sequences_per_second=round(per_second, 1),
+            ),
             history=state.history,
             vocabulary=dataset.item_ids,
             overwrite=config.overwrite,
@@ -364,17 +374,19 @@ def _header(
     dataset: Dataset,
     backbone: Backbone,
     objective: Objective[Any, Any],
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "kind": "backbone",
-        "objective": {"name": config.objective, "config": facts(_portable(objective))},
-        "backbone": backbone_facts(backbone),
-        "task": Task("next-item", dataset.num_items).to_json(),
-        "dataset": dataset_facts(dataset),
-        "parent": None,
-        "seed": config.seed,
-        "settings": settings_facts(config.optim, config.data, config.precision, config.device),
-        "code": code_facts(),
-        **({"processes": distributed.count()} if distributed.count() > 1 else {}),
-    }
+) -> Header:
+    learned = LearnedTask(
+        task=Task("next-item", dataset.num_items),
+        datasets=(DatasetFacts.of(dataset),),
+        max_length=backbone.config.max_length,
+    )
+    return Header(
+        kind="backbone",
+        objective=ComponentFacts.of(config.objective, _portable(objective)),
+        backbone=BackboneFacts.of(backbone),
+        tasks=(learned,),
+        seed=config.seed,
+        settings=TrainingSettings.of(config.optim, config.data, config.precision, config.device),
+        processes=distributed.count(),
+        code=code_facts(),
+    )

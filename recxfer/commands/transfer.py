@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,14 @@ from recxfer.commands.transfer_config import (
     TransferResult,
 )
 from recxfer.commands.transfer_header import (
-    Counts,
     changed,
     count,
     count_body,
-    held_record,
-    task_facts,
+    keeping_tasks,
+    record_with_earlier,
     transfer_header,
     transfer_record,
+    with_earlier,
 )
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import share_of_people
@@ -40,15 +39,14 @@ from recxfer.foundation.device import (
     set_threads,
 )
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.files import read_json, sha256_of
-from recxfer.foundation.names import CHECKPOINT, RUN_JSON
+from recxfer.foundation.files import sha256_of
+from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Learner, Method
 from recxfer.methods.supervised import tensors_of
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.user_model import UserModel
-from recxfer.runs.checkpoint import checkpoint_of, read_checked_header
 from recxfer.runs.compatibility import (
     check_base,
     check_needs,
@@ -58,29 +56,28 @@ from recxfer.runs.compatibility import (
     resolve_task,
     warn_exposed,
 )
+from recxfer.runs.header import (
+    DatasetFacts,
+    Json,
+    LearnedTask,
+    TrainingResult,
+    checkpoint_of,
+    read_header,
+)
 from recxfer.runs.item_content import read_items_of
 from recxfer.runs.multitask import (
     free_share,
     held_parts,
-    histories_of,
     pack_tasks,
-    pretrained_of,
-    tasks_of,
 )
 from recxfer.runs.open import open_base
-from recxfer.runs.run import (
-    NEWEST_FORMAT,
-    backbone_facts,
-    check_vocabulary,
-    resolve_path,
-    task_rows,
-    write_run,
-)
+from recxfer.runs.record import Counts, read_record, resolve_path
+from recxfer.runs.run import check_vocabulary, task_rows, write_run
 from recxfer.training.loop import cache_vectors
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.validation import Validation
 
-_OF_FIRST = frozenset({"parent", "format", "backbone"})
+_OF_FIRST = frozenset({"parent", "backbone", "max_length"})
 """Facts that depend on the base with its own task protected, and not only on the base."""
 
 
@@ -157,17 +154,18 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     set_threads(config.threads)
     keep_freed_memory()
     method = _method(config)
-    header = read_checked_header(checkpoint_of(config.base))
-    if not (method.needs.first_task and header["kind"] == "backbone"):
+    header = read_header(config.base)
+    if not (method.needs.first_task and header.kind == "backbone"):
         return _adapt(config, config.base, reporter, of_base=False)
-    own = Dataset(resolve_path(config.base, read_json(config.base / RUN_JSON)["dataset"]))
+    own = Dataset(resolve_path(config.base, read_record(config.base).tasks[0].datasets[0]))
     target = Dataset(config.dataset)
     if config.task == "next-item" and target.info.fingerprint == own.info.fingerprint:
-        check_vocabulary(target, header["dataset"], config.base)
+        check_vocabulary(target, header.last.dataset, config.base)
         return _adapt(config, config.base, reporter, of_base=True)
     task, source = resolve_task(config.task, config.base, header, target, config.source)
-    known = transfer_header(config, method, header, "", task, source, target)
-    known = {key: value for key, value in known.items() if key not in _OF_FIRST}
+    learned = _learned(task, source, target, max_length=0)
+    identity = transfer_header(config, method, header, "", learned).identity()
+    known = {key: value for key, value in identity.items() if key not in _OF_FIRST}
     known["pretrained"] = sha256_of(checkpoint_of(config.base))
     done = _finished(config, known, reporter, None)
     if done is not None:
@@ -182,6 +180,15 @@ def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     result = _adapt(config, first, reporter, of_base=False)
     shutil.rmtree(first)
     return result
+
+
+def _learned(task: Task, source: Dataset | None, target: Dataset, max_length: int) -> LearnedTask:
+    return LearnedTask(
+        task=task,
+        datasets=(DatasetFacts.of(target),),
+        source=None if source is None else DatasetFacts.of(source),
+        max_length=max_length,
+    )
 
 
 def _method(config: TransferConfig) -> Method[Any, Any]:
@@ -210,17 +217,12 @@ def _adapt(
     if not of_base:
         check_needs(config.method, method.needs, base, task)
         if holds:
-            refuse_repeated(base_path, tasks_of(base_header), task, target)
+            refuse_repeated(base_path, base_header.tasks, task, target)
     max_length = longest_history(config.data.max_length, base.backbone)
-    header = transfer_header(config, method, base_header, base_sha256, task, source, target)
-    header["max_length"] = max_length
+    learned = _learned(task, source, target, max_length)
+    header = transfer_header(config, method, base_header, base_sha256, learned)
     if holds:
-        header |= {
-            "format": NEWEST_FORMAT,
-            "backbone": backbone_facts(base.backbone),
-            "histories": histories_of(base_header),
-            "pretrained": pretrained_of(base_header, base_sha256),
-        }
+        header = keeping_tasks(header, base_header, base_sha256, base.backbone)
     body = count_body(base.backbone, base.backbone.parameters())
     for module in base.pretrained:  # before tensors are noted: buffers that move are new ones
         module.to(device)
@@ -229,7 +231,7 @@ def _adapt(
     read_items_of(model, source or target, reporter)
     phases = method.phases(model, task)
     counts = count(model, phases, body)
-    done = _finished(config, header, reporter, counts)
+    done = _finished(config, header.identity(), reporter, counts)
     if done is not None:
         return done
     learner: Learner = base.held[0].learner if of_base else method
@@ -263,33 +265,34 @@ def _adapt(
         device=device,
         precision=precision,
         reporter=reporter,
-        depends_on=header,
+        depends_on=header.identity(),
     )
     started = time.perf_counter()
     state = session.train(resume=config.resume)
     trained = bool(phases) and phases[-1].epochs_share > 0
-    training = {
-        "best_epoch": state.best_epoch,
-        "validation": best_record(state) if trained else measure(),
-    }
+    training = TrainingResult(
+        best_epoch=state.best_epoch, validation=best_record(state) if trained else measure()
+    )
     seconds = time.perf_counter() - started
-    record = transfer_record(config, header, source, device, seconds, counts)
+    record = transfer_record(config, header.settings, source, device, seconds, counts)
     if holds:
         assert isinstance(model, UserModel)
         number = 1 if of_base else len(base.held) + 1
         before = held_parts(base_header, tensors.load(base_path / CHECKPOINT)[0])
         parts = pack_tasks(model, before, task, number)
-        facts = task_facts(model, header, training, of_base=of_base)
-        header["tasks"] = [*tasks_of(base_header)[: number - 1], facts]
-        record |= held_record(config, base_path, record, number)
-        kind = "merged"
+        header = with_earlier(header.trained(training, "tasks"), base_header, model, number)
+        if of_base:
+            own = header.last.model_copy(update={"method": None})
+            header = header.model_copy(update={"tasks": (own,)})
+        record = record_with_earlier(record, base_path, config.run, number)
     else:
         parts = changed(model, kept, {id(p) for phase in phases for p in phase.trainable})
-        kind = "merged" if len(parts) == len(model.state_dict()) else "delta"
+        whole = len(parts) == len(model.state_dict())
+        header = header.trained(training, "merged" if whole else "delta")
     size = write_run(
         config.run,
         parts=parts,
-        header={**header, "kind": kind, "training": training},
+        header=header,
         record=record,
         history=state.history,
         vocabulary=target.item_ids,
@@ -317,7 +320,7 @@ def _refuse_early(
 
 
 def _finished(
-    config: TransferConfig, known: Mapping[str, Any], reporter: Reporter, counts: Counts | None
+    config: TransferConfig, known: Json, reporter: Reporter, counts: Counts | None
 ) -> TransferResult | None:
     """What a run that is finished already answers; None where there is work to do.
 
@@ -334,12 +337,13 @@ def _finished(
     if finished is None:
         return None
     size = (config.run / CHECKPOINT).stat().st_size
-    counts = counts or Counts(**finished.record["counts"])
+    counts = counts or finished.record.counts
+    assert counts is not None
     return _result(config, counts, finished.epochs, size, finished.training)
 
 
 def _result(
-    config: TransferConfig, counts: Counts, epochs: int, size: int, training: Mapping[str, Any]
+    config: TransferConfig, counts: Counts, epochs: int, size: int, training: TrainingResult
 ) -> TransferResult:
     return TransferResult(
         path=config.run,
@@ -351,8 +355,8 @@ def _result(
         counted=f"{counts.trained_of_body:,} of the backbone's {counts.body:,} parameters; "
         "item table, tokens and head left out",
         epochs=epochs,
-        best_epoch=training["best_epoch"],
-        validation=training["validation"],
+        best_epoch=training.best_epoch,
+        validation=training.validation,
         delta_bytes=size,
-        free_share=free_share(read_checked_header(config.run / CHECKPOINT)),
+        free_share=free_share(read_header(config.run)),
     )

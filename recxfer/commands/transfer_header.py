@@ -1,7 +1,7 @@
 """What a transfer says of itself: the facts of its header, of `run.json`, and what is counted."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,42 +10,23 @@ from torch import Tensor, nn
 
 from recxfer.commands.transfer_config import TransferConfig
 from recxfer.data.dataset import Dataset
-from recxfer.foundation.files import read_json
-from recxfer.foundation.names import RUN_JSON
-from recxfer.methods.contract import Method, Phase, facts
-from recxfer.methods.task import Task
+from recxfer.methods.contract import Method, Phase
 from recxfer.models.adapters.ownership import kernels
 from recxfer.models.adapters.policy import PolicyNetwork
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
 from recxfer.models.user_model import UserModel
-from recxfer.runs.multitask import holds_tasks
-from recxfer.runs.run import (
-    FORMAT,
+from recxfer.runs.header import (
+    BackboneFacts,
+    ComponentFacts,
+    Header,
+    LearnedTask,
+    Parent,
+    TrainingSettings,
     code_facts,
-    dataset_facts,
-    recorded_histories,
-    recorded_tasks,
-    relative_path,
-    settings_facts,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Numbers of parameters."""
-
-    parameters: int
-    """Of the whole model."""
-
-    trained: int
-    """That any phase trains; of a kernel that is shared out, the free entries."""
-
-    trained_of_body: int
-    """Likewise, without item table, tokens and head."""
-
-    body: int
-    """Of the base's backbone without its item table."""
+from recxfer.runs.multitask import default_readout
+from recxfer.runs.record import Counts, DataPaths, RunRecord, read_record, relative_path
 
 
 def count(model: nn.Module, phases: Iterable[Phase], body: int) -> Counts:
@@ -94,84 +75,102 @@ def changed(model: nn.Module, kept: set[int], trained: set[int]) -> dict[str, Te
 def transfer_header(
     config: TransferConfig,
     method: Method[Any, Any],
-    base_header: Mapping[str, Any],
+    base: Header,
     base_sha256: str,
-    task: Task,
-    source: Dataset | None,
-    target: Dataset,
-) -> dict[str, Any]:
-    """The facts that a run and its resumption have in common."""
-    return {
-        "format": FORMAT,
-        "objective": base_header["objective"],
-        "backbone": base_header["backbone"],
-        "method": {"name": config.method, "config": facts(method.config)},
-        "task": task.to_json(),
-        "dataset": dataset_facts(target),
-        "source": None if source is None else dataset_facts(source),
-        "parent": {
-            "kind": "tasks" if holds_tasks(base_header) else "backbone",
-            "sha256": base_sha256,
-        },
-        "seed": config.seed,
-        "settings": settings_facts(config.optim, config.data, config.precision, config.device),
-        "code": code_facts(),
-    }
+    learned: LearnedTask,
+) -> Header:
+    """State the facts that a run and its resumption have in common.
+
+    Args:
+        config: what was asked for.
+        method: built.
+        base: the base's header.
+        base_sha256: of the base's checkpoint.
+        learned: the one task of the run, without its method.
+    """
+    facts = ComponentFacts.of(config.method, method.config)
+    return Header(
+        kind="delta",
+        objective=base.objective,
+        backbone=base.backbone,
+        method=facts,
+        tasks=(learned.model_copy(update={"method": facts}),),
+        parent=Parent(kind="tasks" if base.keeps_tasks else "backbone", sha256=base_sha256),
+        seed=config.seed,
+        settings=TrainingSettings.of(config.optim, config.data, config.precision, config.device),
+        code=code_facts(),
+    )
+
+
+def keeping_tasks(header: Header, base: Header, base_sha256: str, backbone: Backbone) -> Header:
+    """State the same of a run that goes on keeping the tasks of its base.
+
+    Args:
+        header: of a run for one task.
+        base: the base's header.
+        base_sha256: of the base's checkpoint.
+        backbone: the base's, as it is shared.
+    """
+    pretrained = base.pretrained or (base_sha256 if base.parent is None else base.parent.sha256)
+    return header.model_copy(
+        update={
+            "kind": "tasks",
+            "backbone": BackboneFacts.of(backbone),
+            "histories": base.read_items,
+            "pretrained": pretrained,
+        }
+    )
+
+
+def with_earlier(header: Header, base: Header, model: UserModel, number: int) -> Header:
+    """Put the tasks of the base before the run's own, which has become task `number`."""
+    rates = {float(kernel.owned.rate) for kernel in kernels(model.backbone)}
+    own = header.last.model_copy(
+        update={"readout": model.readout, "rate": round(rates.pop(), 6) if rates else None}
+    )
+    earlier = [
+        learned.model_copy(
+            update={
+                "task": replace(learned.task, same_vocabulary=True),
+                "readout": default_readout(learned),
+            }
+        )
+        if not base.keeps_tasks
+        else learned
+        for learned in base.tasks[: number - 1]
+    ]
+    return header.model_copy(update={"tasks": (*earlier, own)})
 
 
 def transfer_record(
     config: TransferConfig,
-    header: Mapping[str, Any],
+    settings: TrainingSettings,
     source: Dataset | None,
     device: torch.device,
     seconds: float,
     counts: Counts,
-) -> dict[str, Any]:
-    """`run.json`."""
-    return {
-        "command": "transfer",
-        "method": config.method,
-        "task": config.task,
-        "base": relative_path(config.base, config.run),
-        "dataset": relative_path(config.dataset, config.run),
-        "source": None if source is None else relative_path(source.path, config.run),
-        "settings": header["settings"],
-        "counts": asdict(counts),
-        "device": str(device),
-        "seconds": round(seconds, 1),
-    }
+) -> RunRecord:
+    """State what `run.json` holds."""
+    own = DataPaths(
+        datasets=(relative_path(config.dataset, config.run),),
+        source=None if source is None else relative_path(source.path, config.run),
+    )
+    return RunRecord(
+        command="transfer",
+        method=config.method,
+        task=config.task,
+        base=relative_path(config.base, config.run),
+        tasks=(own,),
+        settings=settings,
+        counts=counts,
+        device=str(device),
+        seconds=round(seconds, 1),
+    )
 
 
-def task_facts(
-    model: UserModel, header: Mapping[str, Any], training: Mapping[str, Any], *, of_base: bool
-) -> dict[str, Any]:
-    """What the header of a run that holds tasks says of the one that was trained last."""
-    rates = {float(kernel.owned.rate) for kernel in kernels(model.backbone)}
-    return {
-        "task": header["task"],
-        "dataset": header["dataset"],
-        "source": header["source"],
-        "max_length": header["max_length"],
-        "method": None if of_base else header["method"],
-        "readout": model.readout,
-        "rate": round(rates.pop(), 6) if rates else None,
-        "training": dict(training),
-    }
-
-
-def held_record(
-    config: TransferConfig, base_path: Path, record: Mapping[str, Any], number: int
-) -> dict[str, Any]:
-    """Where the datasets of all tasks of a run lie, for its `run.json`."""
-    of_base = read_json(base_path / RUN_JSON)
-
-    def moved(relative: str | None) -> str | None:
-        """A path relative to the base as one relative to the run."""
-        return None if relative is None else relative_path(base_path / relative, config.run)
-
-    tasks = [
-        {key: moved(task.get(key)) for key in ("dataset", "source")}
-        for task in recorded_tasks(of_base)[: number - 1]
-    ]
-    own = {key: record[key] for key in ("dataset", "source")}
-    return {"histories": moved(recorded_histories(of_base)), "tasks": [*tasks, own]}
+def record_with_earlier(record: RunRecord, base: Path, run: Path, number: int) -> RunRecord:
+    """Say where the data of the base's tasks lie, too, seen from the run."""
+    of_base = read_record(base)
+    earlier = [paths.moved(base, run) for paths in of_base.tasks[: number - 1]]
+    histories = relative_path(base / of_base.read_items, run)
+    return record.model_copy(update={"tasks": (*earlier, *record.tasks), "histories": histories})

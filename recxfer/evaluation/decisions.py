@@ -66,7 +66,7 @@ def _figures(
     return DecisionFigures(
         run=str(opened.path),
         task=opened.task.name,
-        dataset=str(dataset or opened.header["dataset"]["name"]),
+        dataset=str(dataset or opened.learned.dataset.name),
         by=by,
         slice=name,
         cases=num_cases,

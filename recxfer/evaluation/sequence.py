@@ -10,8 +10,8 @@ from recxfer.evaluation.figures import RunFigures
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import sha256_of
 from recxfer.methods.task import Task
-from recxfer.runs.checkpoint import checkpoint_of, read_checked_header
-from recxfer.runs.multitask import find_task, holds_tasks, tasks_of
+from recxfer.runs.header import Header, checkpoint_of, read_header
+from recxfer.runs.multitask import find_task
 
 Key = tuple[str, str]
 """A task's name and, where some run holds several tasks, the fingerprint of its dataset."""
@@ -63,14 +63,14 @@ def entries(runs: Sequence[Path], asked: Sequence[str]) -> list[Entry]:
     Raises:
         UsageError: no run holds what was asked for.
     """
-    headers = {path: read_checked_header(checkpoint_of(path)) for path in runs}
-    several = any(holds_tasks(header) for header in headers.values())
-    bases = {h["parent"]["sha256"] for h in headers.values() if holds_tasks(h)}
+    headers = {path: read_header(path) for path in runs}
+    several = any(header.keeps_tasks for header in headers.values())
+    bases = {h.parent.sha256 for h in headers.values() if h.keeps_tasks and h.parent is not None}
     found = []
     missing: dict[str, UsageError] = {}
     met = set()
     for path, header in headers.items():
-        numbers = [] if asked else list(range(1, len(tasks_of(header)) + 1))
+        numbers = [] if asked else list(range(1, len(header.tasks) + 1))
         for name in asked:
             try:
                 numbers.append(find_task(header, name))
@@ -78,10 +78,10 @@ def entries(runs: Sequence[Path], asked: Sequence[str]) -> list[Entry]:
             except UsageError as error:
                 missing[name] = error
         for number in sorted(set(numbers)):
-            facts = tasks_of(header)[number - 1]
-            task = Task.from_json(facts["task"])
-            key = (task.name, facts["dataset"]["fingerprint"] if several else "")
-            place = number if holds_tasks(header) else None
+            learned = header.tasks[number - 1]
+            task = learned.task
+            key = (task.name, learned.dataset.fingerprint if several else "")
+            place = number if header.keeps_tasks else None
             found.append(Entry(path, place, task, key, _begins(path, header, bases)))
     for name, refusal in missing.items():
         if name not in met:
@@ -89,10 +89,10 @@ def entries(runs: Sequence[Path], asked: Sequence[str]) -> list[Entry]:
     return found
 
 
-def _begins(path: Path, header: Mapping[str, Any], bases: Collection[str]) -> bool:
-    if holds_tasks(header) or not bases:
+def _begins(path: Path, header: Header, bases: Collection[str]) -> bool:
+    if header.keeps_tasks or not bases:
         return False
-    return header["kind"] == "backbone" or sha256_of(checkpoint_of(path)) in bases
+    return header.kind == "backbone" or sha256_of(checkpoint_of(path)) in bases
 
 
 def by_task(found: Sequence[Entry]) -> dict[Key, list[Entry]]:

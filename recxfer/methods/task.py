@@ -1,7 +1,7 @@
 """What a transfer is for."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from recxfer.foundation.errors import UsageError
 
@@ -36,21 +36,6 @@ class Task:
     def ranks_items(self) -> bool:
         """Whether outputs are items, not classes."""
         return self.kind != "profile"
-
-    def to_json(self) -> dict[str, Any]:
-        """The facts a checkpoint keeps."""
-        return {
-            "kind": self.kind,
-            "column": self.column,
-            "num_outputs": self.num_outputs,
-            "classes": list(self.classes),
-            "same_vocabulary": self.same_vocabulary,
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Task":
-        """The inverse of `to_json`."""
-        return cls(**{**value, "classes": tuple(value["classes"])})
 
 
 def parse_task(text: str) -> tuple[TaskKind, str | None]:

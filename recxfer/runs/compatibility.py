@@ -1,31 +1,24 @@
 """Whether a base, a method, a task and a dataset fit together; every misfit is one clear error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
-from recxfer.foundation.files import read_json
-from recxfer.foundation.names import RUN_JSON
 from recxfer.methods.contract import Base, Needs
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import reads_content
 from recxfer.preparing.linked_split import exposed
-from recxfer.runs.multitask import histories_of
-from recxfer.runs.run import (
-    check_vocabulary,
-    recorded_histories,
-    recorded_tasks,
-    resolve_path,
-)
+from recxfer.runs.header import Header, LearnedTask
+from recxfer.runs.record import read_record, resolve_path
+from recxfer.runs.run import check_vocabulary
 
 
 def resolve_task(
-    text: str, base: Path, base_header: Mapping[str, Any], target: Dataset, source: Path | None
+    text: str, base: Path, base_header: Header, target: Dataset, source: Path | None
 ) -> tuple[Task, Dataset | None]:
     """The task with its sizes, and the dataset that `cross-domain` histories come from.
 
@@ -42,8 +35,8 @@ def resolve_task(
     """
     kind, column = parse_task(text)
     if kind == "cross-domain":
-        histories = Dataset(source or base / recorded_histories(read_json(base / RUN_JSON)))
-        check_vocabulary(histories, histories_of(base_header), base)
+        histories = Dataset(source or base / read_record(base).read_items)
+        check_vocabulary(histories, base_header.read_items, base)
         return Task(kind, target.num_items), histories
     if source is not None:
         raise UsageError(
@@ -53,9 +46,9 @@ def resolve_task(
     if kind == "profile":
         assert column is not None
         _, classes = target.labels(column)
-        check_vocabulary(target, histories_of(base_header), base)
+        check_vocabulary(target, base_header.read_items, base)
         return Task(kind, len(classes), column, classes), None
-    same = target.info.vocabulary == histories_of(base_header)["vocabulary"]
+    same = target.info.vocabulary == base_header.read_items.vocabulary
     return Task(kind, target.num_items, same_vocabulary=same), None
 
 
@@ -111,17 +104,15 @@ def check_base(name: str, needs: Needs, base: Base, path: Path, *, holds: bool) 
     )
 
 
-def refuse_repeated(
-    path: Path, held: Sequence[Mapping[str, Any]], task: Task, target: Dataset
-) -> None:
+def refuse_repeated(path: Path, held: Sequence[LearnedTask], task: Task, target: Dataset) -> None:
     """Refuse a task that a base holds already.
 
     Raises:
         UsageError: saying which one it is.
     """
-    for number, facts in enumerate(held, 1):
-        same_data = facts["dataset"]["fingerprint"] == target.info.fingerprint
-        if same_data and Task.from_json(facts["task"]).name == task.name:
+    for number, learned in enumerate(held, 1):
+        same_data = learned.dataset.fingerprint == target.info.fingerprint
+        if same_data and learned.task.name == task.name:
             raise UsageError(
                 f"{path} holds the task {task.name} on {target.path} already, as task {number}",
                 hint="a task is added once; choose another task or dataset",
@@ -130,8 +121,8 @@ def refuse_repeated(
 
 def warn_exposed(base: Path, target: Dataset, reporter: Reporter) -> None:
     """Say where a held-out event of one task is a training event of another."""
-    tasks = recorded_tasks(read_json(base / RUN_JSON))
-    paths = [relative for task in tasks for relative in task.values()]
+    tasks = read_record(base).tasks
+    paths = [path for task in tasks for path in (*task.datasets, task.source) if path is not None]
     for relative in dict.fromkeys(paths):
         other = Dataset(resolve_path(base, relative))
         count = exposed(target, other)

@@ -8,93 +8,39 @@ bit planes; task N then uses the entries of tasks 1 to N.
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
 from recxfer.foundation.errors import UsageError
 from recxfer.methods.contract import Learner
-from recxfer.methods.supervised import TaskLearner
+from recxfer.methods.supervised import SupervisedConfig, TaskLearner, chosen_readout
 from recxfer.methods.task import Task
 from recxfer.models.adapters.ownership import kernels, of_tasks, pack, unpack, whole_state
 from recxfer.models.backbones.contract import NUM_SPECIAL, Backbone
 from recxfer.models.heads import LinearHead
 from recxfer.models.user_model import Readout, UserModel
 from recxfer.runs.checkpoint import build_method, build_objective
+from recxfer.runs.header import Header, LearnedTask
 
 BACKBONE = "backbone."
 OWNERS = "owners."
 TABLE = "item_table.weight"
 
-Facts = dict[str, Any]
-"""What a header says of one task: task, dataset, source, max_length, method (None for the task of
-pretraining), readout, and the rate at which weights were pruned for it."""
 
-
-def holds_tasks(header: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint is of the kind that this module is about."""
-    return "tasks" in header
-
-
-def tasks_of(header: Mapping[str, Any], readout: Readout = "last") -> list[Facts]:
-    """The tasks that a run can do, in the order in which they were learned.
-
-    Args:
-        header: of a pretrained run, of one that holds tasks, or of one for a single task.
-        readout: of the last.
-    """
-    if holds_tasks(header):
-        return list(header["tasks"])
-    pretrained = header["kind"] == "backbone"
-    config = header["backbone"]["config"]
-    return [
-        {
-            # What it reads is what tasks after it share.
-            "task": {**header["task"], "same_vocabulary": True},
-            "dataset": header["dataset"],
-            "source": header.get("source"),
-            "max_length": config["max_length"] if pretrained else header["max_length"],
-            "method": None if pretrained else header["method"],
-            "readout": readout,
-            "rate": None,
-        }
-    ]
-
-
-def histories_of(header: Mapping[str, Any]) -> dict[str, str]:
-    """Facts of the dataset whose items the shared table holds."""
-    facts: dict[str, str] = header.get("histories") or header.get("source") or header["dataset"]
-    return facts
-
-
-def pretrained_of(header: Mapping[str, Any], sha256: str) -> str:
-    """The checkpoint of the pretrained run that all began with, by its sha256.
-
-    Args:
-        header: of a base.
-        sha256: of its checkpoint.
-    """
-    if header["kind"] == "backbone":
-        return sha256
-    first: str = header.get("pretrained") or header["parent"]["sha256"]
-    return first
-
-
-def free_share(header: Mapping[str, Any]) -> float | None:
-    """The share of each kernel that no task owns; None where weights have no owners."""
-    rates = [facts["rate"] for facts in header.get("tasks", []) if facts["rate"] is not None]
+def free_share(header: Header) -> float | None:
+    """Compute the share of each kernel that no task owns; None where weights have no owners."""
+    rates = [learned.rate for learned in header.tasks if learned.rate is not None]
     return math.prod(rates) if rates else None
 
 
-def find_task(header: Mapping[str, Any], asked: str) -> int:
-    """The number of a task that is asked for by number or name.
+def find_task(header: Header, asked: str) -> int:
+    """Find the number of a task that is asked for by number or name.
 
     Raises:
         UsageError: the run has no such task, or several of that name.
     """
-    tasks = tasks_of(header)
-    names = [Task.from_json(facts["task"]).name for facts in tasks]
-    if asked.isdecimal() and 1 <= int(asked) <= len(tasks):
+    names = [learned.task.name for learned in header.tasks]
+    if asked.isdecimal() and 1 <= int(asked) <= len(names):
         return int(asked)
     found = [number for number, name in enumerate(names, 1) if name == asked]
     if len(found) == 1:
@@ -107,9 +53,9 @@ def find_task(header: Mapping[str, Any], asked: str) -> int:
     )
 
 
-def held_parts(header: Mapping[str, Any], parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint under the names of this module, owners left out."""
-    if holds_tasks(header):
+def held_parts(header: Header, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name the tensors of a checkpoint as this module does, owners left out."""
+    if header.keeps_tasks:
         return {name: part for name, part in parts.items() if not name.startswith(OWNERS)}
     return {
         name if name.startswith(BACKBONE) else f"tasks.1.{name}": part
@@ -144,18 +90,27 @@ def own_state(parts: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
     }
 
 
+def default_readout(learned: LearnedTask) -> Readout:
+    """Say how a run for a single task reads vectors."""
+    if learned.method is None:
+        return "last"
+    config = build_method(learned.method).config
+    assert isinstance(config, SupervisedConfig)
+    return chosen_readout(config.readout, learned.task)
+
+
 def build_task(
-    header: Mapping[str, Any], facts: Facts, backbone: Backbone, own: Mapping[str, Tensor]
+    header: Header, learned: LearnedTask, backbone: Backbone, own: Mapping[str, Tensor]
 ) -> tuple[UserModel, Learner]:
     """The model of a task, and who scores with it; what it shares has still to be loaded.
 
     Args:
         header: of the run.
-        facts: of the task.
+        learned: the task.
         backbone: to build on; it is not changed.
         own: what the task does not share; loaded already where it is no part of the backbone.
     """
-    task = Task.from_json(facts["task"])
+    task = learned.task
     if BACKBONE + TABLE in own:
         table = own[BACKBONE + TABLE]
         backbone = backbone.with_table(nn.Embedding.from_pretrained(table.clone(), padding_idx=0))
@@ -163,15 +118,18 @@ def build_task(
     head = None
     if "head.weight" in own:
         head = LinearHead(backbone.width, task.num_outputs, bias="head.bias" in own)
-    model = UserModel(backbone, head, facts["readout"], classifies=not task.ranks_items)
+    model = UserModel(
+        backbone, head, learned.readout or default_readout(learned), classifies=not task.ranks_items
+    )
     model.load_state_dict(
         {n: p for n, p in own.items() if not n.startswith(BACKBONE)}, strict=False
     )
-    if facts["method"] is None:
-        learner = build_objective(header["objective"]).item_learner
+    if learned.method is None:
+        assert header.objective is not None
+        learner = build_objective(header.objective).item_learner
         assert learner is not None, "a run holds the task of pretraining only where there is one"
         return model, learner
-    return model, TaskLearner(build_method(facts["method"]).config)
+    return model, TaskLearner(build_method(learned.method).config)
 
 
 def pack_tasks(

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +16,24 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
 from recxfer.foundation.errors import CheckpointError, UsageError
-from recxfer.foundation.files import read_json, sha256_of
-from recxfer.foundation.names import RUN_JSON
+from recxfer.foundation.files import sha256_of
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import Base, Held, Learner
-from recxfer.methods.supervised import chosen_readout, parameters_of, tensors_of
-from recxfer.methods.task import Task
+from recxfer.methods.supervised import parameters_of, tensors_of
 from recxfer.models.backbones.contract import NUM_SPECIAL, Backbone
-from recxfer.models.user_model import Readout, UserModel
+from recxfer.models.user_model import UserModel
 from recxfer.runs import multitask
 from recxfer.runs.checkpoint import (
     assemble_pretrained,
     build_backbone,
     build_method,
     build_objective,
-    checkpoint_of,
     load_exactly,
-    read_checked_header,
 )
-from recxfer.runs.run import Run, recorded_tasks, resolve_path, task_rows
+from recxfer.runs.header import ComponentFacts, Header, LearnedTask, checkpoint_of, read_header
+from recxfer.runs.record import DataPaths, read_record, resolve_path
+from recxfer.runs.run import Run, task_rows
 
 
 class Bases:
@@ -71,7 +68,7 @@ def _on_the_same_tensors(base: Base) -> Base:
     return replace(base, backbone=backbone, head=head)
 
 
-def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
+def open_base(path: Path, rng: Rng) -> tuple[Base, Header, str]:
     """Open a pretrained run, or one that holds tasks, for transfer.
 
     Args:
@@ -85,28 +82,31 @@ def open_base(path: Path, rng: Rng) -> tuple[Base, dict[str, Any], str]:
         CheckpointError: it is a run that no other can begin with, or is damaged.
     """
     checkpoint = checkpoint_of(path)
-    header = read_checked_header(checkpoint)
-    if header["kind"] == "delta" or not _continues(header):
+    header = read_header(path)
+    method = header.method
+    if method is not None and not _continues(header, method):
         raise CheckpointError(
-            f"{path} was transferred by {header['method']['name']!r}, a base must be pretrained",
+            f"{path} was transferred by {method.name!r}, a base must be pretrained",
             hint="give the run that `recxfer pretrain` wrote",
         )
     rng.seed_all("unused")
     parts, _ = tensors.load(checkpoint)
     before = multitask.held_parts(header, parts)
-    backbone = build_backbone(header["backbone"])
+    assert header.objective is not None
+    assert header.backbone is not None
+    backbone = build_backbone(header.backbone)
     table = before.get(multitask.BACKBONE + multitask.TABLE)  # there is none where content is read
     if table is not None and table.shape[0] != backbone.item_table.num_embeddings:
         backbone.new_vocabulary(table.shape[0] - NUM_SPECIAL)  # a single task that reads others
     shared = {name: part for name, part in before.items() if name.startswith(multitask.BACKBONE)}
     load_exactly(nn.ModuleDict({"backbone": backbone}), shared, checkpoint)
     held = _held(path, header, before, backbone)
-    pretrained = held and multitask.tasks_of(header)[0]["method"] is None
+    pretrained = held and header.tasks[0].method is None
     base = Base(
         backbone,
         held[0].model.head if pretrained else None,
-        header["objective"]["name"],
-        transferred=header["kind"] != "backbone",
+        header.objective.name,
+        transferred=header.kind != "backbone",
         held=held,
         owners=multitask.owners_of(parts),
     )
@@ -138,31 +138,31 @@ def open_run(
             made from.
     """
     checkpoint = checkpoint_of(path)
-    header = read_checked_header(checkpoint)
-    record = read_json(path / RUN_JSON)
+    header, record = read_header(path), read_record(path)
     parts, _ = tensors.load(checkpoint)
     learner: Learner
     model: nn.Module
-    if multitask.holds_tasks(header):
-        number = number or len(header["tasks"])
-        header, record = of_task(header, number), of_task(record, number)
+    method_facts = header.method
+    if header.keeps_tasks:
+        number = number or len(header.tasks)
         model, learner, parts = _open_task(header, parts, number)
-    elif header["kind"] == "backbone":
-        model, learner = assemble_pretrained(header), build_objective(header["objective"])
+    elif method_facts is None:
+        assert header.objective is not None
+        model, learner = assemble_pretrained(header), build_objective(header.objective)
     else:
-        if header["kind"] == "delta":
-            base_path = moved_base or resolve_path(path, record["base"], option="--base")
+        if header.kind == "delta":
+            base_path = moved_base or resolve_path(path, record.base or "", option="--base")
             base = _base_of(path, header, base_path, device, bases or Bases())
         else:
             base = _merged_base(header)
-        learner = method = build_method(header["method"])
+        learner = method = build_method(method_facts)
         pretrained = tensors_of(base.pretrained)
-        task = Task.from_json(header["task"])
-        model = method.assemble(base, task, Rng(header["seed"]))
+        task = header.last.task
+        model = method.assemble(base, task, Rng(header.seed))
         own = model.state_dict(keep_vars=True)
         for name in own.keys() & parts.keys():
             own[name].data = torch.empty_like(own[name])  # not the base's, which others may read
-        if header["kind"] == "delta":
+        if header.kind == "delta":
             trained = {id(p) for phase in method.phases(model, task) for p in phase.trainable}
             of_base = {id(p) for p in pretrained} - trained
             parts = {**{name: own[name] for name in own if id(own[name]) in of_base}, **parts}
@@ -171,81 +171,73 @@ def open_run(
     return Run(path, header, record, model, learner, device, moved_dataset, number)
 
 
-def of_task(facts: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """A header or `run.json` of several tasks as that of one of them."""
-    own = facts["tasks"][number - 1]
-    return {**facts, **{key: own[key] for key in own.keys() - {"method"}}}
-
-
 def _open_task(
-    header: Mapping[str, Any], parts: Mapping[str, Tensor], number: int
+    header: Header, parts: Mapping[str, Tensor], number: int
 ) -> tuple[UserModel, Learner, dict[str, Tensor]]:
     """The model of a task, who scores with it, and the tensors to load into it."""
     before = multitask.held_parts(header, parts)
-    facts, own = header["tasks"][number - 1], multitask.own_state(before, number)
-    model, learner = multitask.build_task(header, facts, build_backbone(header["backbone"]), own)
+    own = multitask.own_state(before, number)
+    assert header.backbone is not None
+    backbone = build_backbone(header.backbone)
+    model, learner = multitask.build_task(header, header.tasks[number - 1], backbone, own)
     return model, learner, multitask.task_state(before, multitask.owners_of(parts), number)
 
 
-def _continues(header: Mapping[str, Any]) -> bool:
-    """Whether a run that is no delta can be a base: it was pretrained, or it goes on from one."""
-    if header["kind"] == "backbone" or multitask.holds_tasks(header):
-        return True
-    needs = METHODS.resolve(header["method"]["name"]).needs
-    return bool(needs.earlier == "shared")
+def _continues(header: Header, method: ComponentFacts) -> bool:
+    """Whether a transferred run can be a base: it keeps tasks, or its weights are all shared."""
+    if header.kind == "delta":
+        return False
+    return header.keeps_tasks or METHODS.resolve(method.name).needs.earlier == "shared"
 
 
 def _held(
-    path: Path, header: Mapping[str, Any], before: Mapping[str, Tensor], backbone: Backbone
+    path: Path, header: Header, before: Mapping[str, Tensor], backbone: Backbone
 ) -> list[Held]:
     """The tasks that a base can do, on its own backbone."""
-    record = read_json(path / RUN_JSON)
-    where = recorded_tasks(record)
+    where = read_record(path).tasks
+    assert header.objective is not None
     held = []
-    for number, facts in enumerate(multitask.tasks_of(header, _readout(header)), 1):
-        if facts["method"] is None and not build_objective(header["objective"]).ranks_items:
+    for number, learned in enumerate(header.tasks, 1):
+        if learned.method is None and not build_objective(header.objective).ranks_items:
             continue
+        # What it reads is what tasks after it share.
+        task = learned.task if header.keeps_tasks else replace(learned.task, same_vocabulary=True)
+        learned = learned.model_copy(update={"task": task})
         own = multitask.own_state(before, number)
-        model, learner = multitask.build_task(header, facts, backbone, own)
-        rows = partial(_training_rows, path, facts, where[number - 1])
-        held.append(Held(Task.from_json(facts["task"]), learner, model, rows, facts["rate"]))
+        model, learner = multitask.build_task(header, learned, backbone, own)
+        rows = partial(_training_rows, path, learned, where[number - 1])
+        held.append(Held(task, learner, model, rows, learned.rate))
     return held
 
 
-def _readout(header: Mapping[str, Any]) -> Readout:
-    """How a run for a single task reads vectors."""
-    if header["kind"] == "backbone" or multitask.holds_tasks(header):
-        return "last"
-    return chosen_readout(header["method"]["config"]["readout"], Task.from_json(header["task"]))
+def _training_rows(path: Path, learned: LearnedTask, where: DataPaths) -> Rows:
+    target = Dataset(resolve_path(path, where.datasets[0]))
+    source = None if where.source is None else Dataset(resolve_path(path, where.source))
+    return task_rows(learned.task, source, target, "train", learned.max_length)
 
 
-def _training_rows(path: Path, facts: Mapping[str, Any], where: Mapping[str, str]) -> Rows:
-    opened = {name: Dataset(resolve_path(path, relative)) for name, relative in where.items()}
-    task = Task.from_json(facts["task"])
-    source = opened.get("source")
-    return task_rows(task, source, opened["dataset"], "train", facts["max_length"])
-
-
-def _merged_base(header: Mapping[str, Any]) -> Base:
+def _merged_base(header: Header) -> Base:
     """The shape of a base whose weights are all in the run's own checkpoint."""
-    Rng(header["seed"]).seed_all("unused")
+    Rng(header.seed).seed_all("unused")
     pretrained = assemble_pretrained(header)
-    return Base(pretrained.backbone, pretrained.head, header["objective"]["name"])
+    assert header.objective is not None
+    return Base(pretrained.backbone, pretrained.head, header.objective.name)
 
 
 def _base_of(
-    path: Path, header: Mapping[str, Any], base_path: Path, device: torch.device, bases: Bases
+    path: Path, header: Header, base_path: Path, device: torch.device, bases: Bases
 ) -> Base:
     if not base_path.exists():
         raise CheckpointError(
             f"{path} needs its base {base_path}, which is not there",
             hint="say with --base where it lies now",
         )
-    base, sha256 = bases.open(base_path, Rng(header["seed"]), device)
-    if sha256 != header["parent"]["sha256"]:
+    base, sha256 = bases.open(base_path, Rng(header.seed), device)
+    assert header.parent is not None
+    if sha256 != header.parent.sha256:
         raise CheckpointError(
             f"{base_path} is not the base that {path} was made from: its checkpoint has sha256 "
-            f"{sha256[:12]}, the run expects {header['parent']['sha256'][:12]}",
+            f"{sha256[:12]}, the run expects {header.parent.sha256[:12]}",
             hint="restore the base, say with --base where it lies now, or run the transfer again",
         )
     return base
@@ -259,7 +251,7 @@ def refuse_unneeded_base(runs: Sequence[Path], base: Path | None) -> None:
     """
     if base is None:
         return
-    if all(read_checked_header(checkpoint_of(run))["kind"] != "delta" for run in runs):
+    if all(read_header(run).kind != "delta" for run in runs):
         raise UsageError(
             f"--base {base}: {runs[0]} is whole and needs no base", hint="leave it out"
         )

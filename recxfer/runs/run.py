@@ -4,25 +4,22 @@ A run holds one checkpoint. A pretrained run's checkpoint is whole. A transferre
 the method added or changed (`delta`), or everything where nothing of the base is left (`merged`).
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 import torch
 from torch import Tensor, nn
 
-from recxfer import __version__
 from recxfer.data import examples
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Config
 from recxfer.foundation.console import Reporter, SilentReporter
-from recxfer.foundation.errors import CheckpointError, DataError
+from recxfer.foundation.errors import CheckpointError
 from recxfer.foundation.files import replaced_directory, write_json
 from recxfer.foundation.names import (
     CHECKPOINT,
@@ -32,64 +29,25 @@ from recxfer.foundation.names import (
     RUN_JSON,
     VOCABULARY,
 )
-from recxfer.methods.contract import Learner, facts
+from recxfer.methods.contract import Learner
 from recxfer.methods.task import Task
-from recxfer.models.backbones.contract import Backbone
-from recxfer.models.content.attach import content_table, reads_content, table_facts
+from recxfer.models.content.attach import reads_content
 from recxfer.models.user_model import UserModel
+from recxfer.runs.header import BackboneFacts, DatasetFacts, Header, LearnedTask
 from recxfer.runs.item_content import read_items_of
+from recxfer.runs.record import DataPaths, RunRecord, resolve_path
 
-FORMAT = 1
-"""Version of the checkpoint format that this code writes for a backbone or a single task."""
-
-NEWEST_FORMAT = 2
-"""The newest version that it reads: that of runs that hold several tasks."""
-
-
-Record = dict[str, float | int | str]
+EpochFigures = dict[str, float | int | str]
 """One line of the training history."""
-
-
-def code_facts() -> dict[str, str]:
-    """The versions that made a checkpoint."""
-    return {"recxfer": __version__, "torch": torch.__version__.partition("+")[0]}
-
-
-def backbone_facts(backbone: Backbone) -> dict[str, Any]:
-    """What it takes to build a backbone of this shape again."""
-    return {
-        "name": backbone.name,
-        "config": backbone.config.model_dump(mode="json"),
-        "num_items": backbone.num_items,
-        "causal": backbone.causal,
-        **({"content": table_facts(content_table(backbone))} if reads_content(backbone) else {}),
-    }
-
-
-def dataset_facts(dataset: Dataset) -> dict[str, str]:
-    """What a checkpoint remembers of a dataset."""
-    info = dataset.info
-    return {"name": info.name, "fingerprint": info.fingerprint, "vocabulary": info.vocabulary}
-
-
-def settings_facts(optim: Config, data: Config, precision: str, device: str) -> dict[str, Any]:
-    """How a run was made, as pretraining and transfers alike remember it."""
-    return {
-        "optim": facts(optim),
-        "data": facts(data),
-        "precision": precision,
-        "device": device,
-        "threads": torch.get_num_threads(),
-    }
 
 
 def write_run(
     path: Path,
     *,
     parts: Mapping[str, Tensor],
-    header: Mapping[str, Any],
-    record: Mapping[str, Any],
-    history: Sequence[Record],
+    header: Header,
+    record: RunRecord,
+    history: Sequence[EpochFigures],
     vocabulary: pl.Series,
     overwrite: bool,
 ) -> int:
@@ -98,8 +56,8 @@ def write_run(
     Args:
         path: the run directory.
         parts: the checkpoint's tensors.
-        header: the checkpoint's header: facts that are the same for the same run.
-        record: `run.json`: settings, paths and timings.
+        header: of the checkpoint.
+        record: `run.json`.
         history: one record per epoch.
         vocabulary: item ids in index order.
         overwrite: whether an existing run may be replaced.
@@ -108,14 +66,14 @@ def write_run(
         The checkpoint's size in bytes.
     """
     with replaced_directory(path, marker=RUN_JSON, overwrite=overwrite) as directory:
-        tensors.save(directory / CHECKPOINT, parts, header)
+        tensors.save(directory / CHECKPOINT, parts, header.to_json())
         index = pl.arange(1, len(vocabulary) + 1, dtype=pl.Int32, eager=True)
         pl.DataFrame({ITEM: index, ITEM_ID: vocabulary}).write_parquet(directory / VOCABULARY)
         if history:
             frame = pl.DataFrame(list(history), infer_schema_length=None)
             # Records that went through a resume file come back with their keys sorted.
             frame.select(sorted(frame.columns)).write_parquet(directory / HISTORY)
-        write_json(directory / RUN_JSON, dict(record))
+        write_json(directory / RUN_JSON, record.to_json())
         return (directory / CHECKPOINT).stat().st_size
 
 
@@ -124,8 +82,8 @@ class Run:
     """A run, opened: a model that scores, and the data it is for."""
 
     path: Path
-    header: dict[str, Any]
-    record: dict[str, Any]
+    header: Header
+    record: RunRecord
     model: nn.Module
     learner: Learner
     device: torch.device
@@ -133,38 +91,40 @@ class Run:
     """Where the dataset of the task lies now, if not where `run.json` says."""
 
     number: int | None = None
-    """Which task of the run this is, counted from 1; None where a run is for one task alone.
-    `header` and `record` are then those of the task."""
+    """Which task of the run this is, counted from 1; None where a run is for one task alone."""
 
     @property
-    def kind(self) -> Literal["pretrain", "transfer"]:
-        """Which command wrote it."""
-        return "pretrain" if self.header["kind"] == "backbone" else "transfer"
+    def learned(self) -> LearnedTask:
+        """The task that the model is for, as the header has it."""
+        return self.header.tasks[(self.number or 1) - 1]
+
+    @property
+    def data_paths(self) -> DataPaths:
+        """Where the data of the task lie, as `run.json` has them."""
+        return self.record.tasks[(self.number or 1) - 1]
 
     @property
     def method(self) -> str:
         """The transfer method, or the objective of a pretrained run."""
-        name: str = self.header["method" if self.kind == "transfer" else "objective"]["name"]
-        return name
+        component = self.header.method or self.header.objective
+        assert component is not None
+        return component.name
 
-    @cached_property
+    @property
     def task(self) -> Task:
         """What the model scores."""
-        return Task.from_json(self.header["task"])
+        return self.learned.task
 
     @property
     def max_length(self) -> int:
         """Longest history it reads."""
-        pretrained = self.kind == "pretrain"
-        held = self.header["backbone"]["config"] if pretrained else self.header
-        length: int = held["max_length"]
-        return length
+        return self.learned.max_length
 
     @cached_property
     def dataset(self) -> Path:
         """The dataset of the task."""
         return self.moved_dataset or resolve_path(
-            self.path, self.record["dataset"], option="--dataset"
+            self.path, self.data_paths.datasets[0], option="--dataset"
         )
 
     @cached_property
@@ -175,10 +135,11 @@ class Run:
     @cached_property
     def source(self) -> Dataset | None:
         """`cross-domain`: the dataset whose histories are read."""
-        if self.record.get("source") is None:
+        if self.data_paths.source is None:
             return None
-        source = Dataset(resolve_path(self.path, self.record["source"]))
-        check_vocabulary(source, self.header["source"], self.path)
+        assert self.learned.source is not None
+        source = Dataset(resolve_path(self.path, self.data_paths.source))
+        check_vocabulary(source, self.learned.source, self.path)
         return source
 
     @cached_property
@@ -194,7 +155,7 @@ class Run:
         """
         target = Dataset(path)
         if not self.reads_content:
-            check_vocabulary(target, self.header["dataset"], self.path)
+            check_vocabulary(target, self.learned.dataset, self.path)
         return target
 
     def read_items_of(self, target: Dataset, reporter: Reporter | None = None) -> None:
@@ -223,19 +184,18 @@ class Run:
         """Raw ids of the users whose histories are read, in index order."""
         return (self.source or self.target).user_ids
 
-    def merged_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Base and delta folded into one self-contained checkpoint: tensors and header."""
-        kind = "merged" if self.kind == "transfer" else "backbone"
-        header = {**self.header, "kind": kind}
+    def merged_tensors(self) -> tuple[dict[str, Tensor], Header]:
+        """Fold base and delta into one self-contained checkpoint: tensors and header."""
+        changes: dict[str, object] = {"kind": "merged" if self.header.method else "backbone"}
         if self.number is not None:  # one task, and nothing of the others
             assert isinstance(self.model, UserModel)
-            header |= {
-                "format": FORMAT,
-                "backbone": backbone_facts(self.model.backbone),
+            changes |= {
+                "kind": "merged",
+                "backbone": BackboneFacts.of(self.model.backbone),
                 "task_number": self.number,
+                "tasks": (self.learned,),
             }
-            del header["tasks"]
-        return dict(self.model.state_dict()), header
+        return dict(self.model.state_dict()), self.header.model_copy(update=changes)
 
 
 def task_rows(
@@ -261,60 +221,12 @@ def task_rows(
     return examples.next_item_cases(target, part, max_length)
 
 
-def check_vocabulary(dataset: Dataset, known: Mapping[str, str], run: Path) -> None:
+def check_vocabulary(dataset: Dataset, known: DatasetFacts, run: Path) -> None:
     """Refuse a dataset whose item indices mean other items than in the run."""
-    if dataset.info.vocabulary != known["vocabulary"]:
+    if dataset.info.vocabulary != known.vocabulary:
         raise CheckpointError(
-            f"{dataset.path} indexes its items otherwise than {known['name']!r}, "
+            f"{dataset.path} indexes its items otherwise than {known.name!r}, "
             f"which {run} was made from",
-            hint=f"prepare it again with --vocabulary and the path of {known['name']!r}, "
+            hint=f"prepare it again with --vocabulary and the path of {known.name!r}, "
             "or make the run again",
         )
-
-
-def relative_path(path: Path, run: Path) -> str:
-    """How `run.json` names another directory: relative to the run, so that both can move."""
-    return os.path.relpath(path.resolve(), run.resolve())
-
-
-def recorded_tasks(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Where the data of each task of a run lie, by `dataset` and, where there is one, `source`.
-
-    Args:
-        record: `run.json`, of a run for one task or for several.
-    """
-    return [
-        {key: task[key] for key in ("dataset", "source") if task.get(key) is not None}
-        for task in record.get("tasks") or [record]
-    ]
-
-
-def recorded_histories(record: Mapping[str, Any]) -> str:
-    """Where the dataset lies whose items the run's shared table holds, relative to the run.
-
-    Args:
-        record: `run.json`.
-    """
-    relative: str = record.get("histories") or record.get("source") or record["dataset"]
-    return relative
-
-
-def resolve_path(run: Path, relative: str, *, option: str | None = None) -> Path:
-    """Where another directory lies that `run.json` names relative to the run.
-
-    Args:
-        run: the run directory.
-        relative: as `run.json` has it.
-        option: the flag that says otherwise, for the hint.
-
-    Raises:
-        DataError: it is not there.
-    """
-    found = Path(os.path.normpath(run / relative))
-    if not found.exists():
-        raise DataError(
-            f"{run / RUN_JSON} refers to {found}, which is not there",
-            hint=(f"say with {option} where it lies now, " if option else "move it back, ")
-            + "or correct the path in run.json",
-        )
-    return found

@@ -6,7 +6,6 @@ import torch
 
 from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT
-from recxfer.methods.task import Task
 from recxfer.models.adapters.policy import PolicyNetwork
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
@@ -43,9 +42,9 @@ def size_of(run: Run) -> Size:
             if isinstance(module, LinearHead)
         ]
     if run.number is not None:
-        for number, facts in enumerate(run.header["tasks"], 1):
+        for number, learned in enumerate(run.header.tasks, 1):
             tables.append(f"tasks.{number}.backbone.item_table.")
-            if Task.from_json(facts["task"]).ranks_items:
+            if learned.task.ranks_items:
                 tables.append(f"tasks.{number}.head.")
     kept = sum(
         size
@@ -53,7 +52,8 @@ def size_of(run: Run) -> Size:
         if not name.startswith(tuple(tables))
     )
     with torch.device("meta"):
-        bare = build_backbone(run.header["backbone"])
+        assert run.header.backbone is not None
+        bare = build_backbone(run.header.backbone)
     of_items = {id(parameter) for parameter in bare.item_table.parameters()}
     whole = sum(
         parameter.nbytes for parameter in bare.parameters() if id(parameter) not in of_items

@@ -2,12 +2,11 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import polars as pl
 import torch
@@ -17,12 +16,13 @@ from recxfer.data.rows import Rows
 from recxfer.foundation import distributed
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.files import read_json, refuse_existing
+from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import Learner, Phase
-from recxfer.runs.checkpoint import checkpoint_of, read_checked_header
+from recxfer.runs.header import Header, Json, TrainingResult, read_header
+from recxfer.runs.record import RunRecord, read_record
 from recxfer.training.loop import Training, fit
 from recxfer.training.optim import OptimConfig
 from recxfer.training.state import FitState, load_state, refuse_other, save_state
@@ -51,7 +51,7 @@ class Session:
     device: torch.device
     precision: torch.dtype
     reporter: Reporter
-    depends_on: dict[str, Any]
+    depends_on: Json
     """JSON facts that a resumed run must share with the interrupted one."""
 
     @property
@@ -103,11 +103,11 @@ class Session:
 class Finished:
     """What a finished run says of its training."""
 
-    training: dict[str, Any]
-    """`best_epoch` and `validation`, as its header has them."""
+    header: Header
+    training: TrainingResult
+    """Of the task that was learned last."""
 
-    record: dict[str, Any]
-    """Its `run.json`."""
+    record: RunRecord
 
     epochs: int
 
@@ -145,7 +145,7 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
 
 
 def finished_before(
-    run: Path, depends_on: Mapping[str, Any], *, overwrite: bool, resume: bool, reporter: Reporter
+    run: Path, depends_on: Json, *, overwrite: bool, resume: bool, reporter: Reporter
 ) -> Finished | None:
     """The run that `--resume` finds finished already; None where there is work to do.
 
@@ -154,12 +154,13 @@ def finished_before(
     """
     if overwrite or not resume or not (run / RUN_JSON).exists():
         return None
-    header = read_checked_header(checkpoint_of(run))
-    refuse_other(run, header, depends_on)
+    header = read_header(run)
+    refuse_other(run, header.identity(), depends_on)
     history = run / HISTORY
     epochs = pl.read_parquet(history).height if history.exists() else 0
     reporter.note(f"{run} was finished already")
-    return Finished(header["training"], read_json(run / RUN_JSON), epochs)
+    assert header.last.training is not None
+    return Finished(header, header.last.training, read_record(run), epochs)
 
 
 def release_output(run: Path) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from recxfer.foundation import tensors
 from recxfer.foundation.errors import CheckpointError
+from recxfer.runs.header import identity_of
 from recxfer.runs.identity import differing
-from recxfer.runs.run import Record
+from recxfer.runs.run import EpochFigures
 
 
 @dataclass(slots=True)
@@ -28,7 +29,7 @@ class FitState:
 
     best_epoch: int = 0
     best_value: float | None = None
-    history: list[Record] = field(default_factory=list)
+    history: list[EpochFigures] = field(default_factory=list)
     """One record per epoch of every phase."""
 
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -90,7 +91,7 @@ def load_state(path: Path, depends_on: Mapping[str, Any]) -> SavedState:
         CheckpointError: it belongs to a run with other settings, data or base; it names them.
     """
     parts, header = tensors.load(path)
-    refuse_other(path, header.get("depends_on", {}), depends_on)
+    refuse_other(path, identity_of(header.get("depends_on", {}), path), depends_on)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
     for name, value in parts.items():
         group, _, rest = name.partition(".")

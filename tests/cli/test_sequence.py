@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from recxfer.cli.app import app
 from recxfer.foundation import tensors
-from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
 from recxfer.models.user_model import UserModel
 from recxfer.runs.checkpoint import build_backbone
+from recxfer.runs.header import Header
 from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")
@@ -117,12 +117,13 @@ def test_an_exported_task_is_a_dense_model_of_its_own(runs, number, tmp_path):
     out = tmp_path / "model.safetensors"
     assert recxfer("export", runs[1], out, "--what", "model", "--task", number).exit_code == 0
     parts, header = tensors.load(out)
-    task = Task.from_json(header["task"])
+    header = Header.model_validate(header)
+    task = header.last.task
     held = open_run(runs[1], CPU, number=number)
     assert task.name == held.task.name
-    assert "tasks" not in header
+    assert len(header.tasks) == 1
     model = UserModel(
-        build_backbone(header["backbone"]),
+        build_backbone(header.backbone),
         LinearHead(16, task.num_outputs) if "head.weight" in parts else None,
         held.model.readout,
         classifies=not task.ranks_items,

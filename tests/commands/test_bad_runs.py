@@ -183,7 +183,9 @@ def test_an_unfinished_run_is_no_run(tmp_path):
 
 def test_a_dataset_that_has_moved_is_named(copied):
     record = json.loads((copied / "delta" / RUN_JSON).read_text())
-    (copied / "delta" / RUN_JSON).write_text(json.dumps({**record, "dataset": "../gone"}))
+    (copied / "delta" / RUN_JSON).write_text(
+        json.dumps({**record, "tasks": [{"datasets": ["../gone"]}]})
+    )
     with pytest.raises(DataError, match="gone"):
         _ = open_run(copied / "delta", CPU).target
 

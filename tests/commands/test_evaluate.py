@@ -58,11 +58,17 @@ def fresh(runs, tmp_path, name="base"):
     path = tmp_path / name
     shutil.copytree(runs / name, path, ignore=shutil.ignore_patterns("cases-*"))
     record = json.loads((path / "run.json").read_text())
-    for key in ("dataset", "base"):
-        if record.get(key):
-            record[key] = str((runs / name / record[key]).resolve())
+    _point_at_the_data_of(runs / name, record)
     (path / "run.json").write_text(json.dumps(record))
     return path
+
+
+def _point_at_the_data_of(run, record):
+    """Make relative paths of a run's record absolute, so that a copy elsewhere finds them."""
+    for task in record["tasks"]:
+        task["datasets"] = [str((run / path).resolve()) for path in task["datasets"]]
+    if record["base"] is not None:
+        record["base"] = str((run / record["base"]).resolve())
 
 
 def ranks_one_by_one(run, part, *, keep_seen):
@@ -356,7 +362,7 @@ def test_the_report_stands_alone_and_escapes_everything(runs, tmp_path):
     odd = tmp_path / "<script>alert(1)</script>&"
     shutil.copytree(runs / "base", odd)
     record = json.loads((odd / "run.json").read_text())
-    record["dataset"] = str((runs / "base" / record["dataset"]).resolve())
+    _point_at_the_data_of(runs / "base", record)
     (odd / "run.json").write_text(json.dumps(record))
     report = tmp_path / "report.html"
     result = measure(runs / "popular", odd, by="history-length", report=report)

@@ -166,7 +166,7 @@ def test_the_model_is_whole_and_says_what_it_is(taste, tmp_path):
     result = write(taste, tmp_path / "model.safetensors", what="model")
     parts, header = tensors.load(result.path)
     assert header["kind"] == "merged"
-    assert header["task"]["classes"] == ["even", "odd"]
+    assert header["tasks"][0]["task"]["classes"] == ["even", "odd"]
     own = open_run(taste, CPU).model.state_dict()
     assert parts.keys() == own.keys()
     assert all(torch.equal(parts[name], own[name]) for name in own)

@@ -10,6 +10,7 @@ from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.runs.header import read_header
 from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")
@@ -133,7 +134,7 @@ def test_retraining_regains_what_pruning_costs(bases, films, tmp_path):
     rate = "prune=0.96"
     pruned = learn(base, films, tmp_path / "pruned", "next-item", settings=[rate, "retrain=0"])
     retrained = learn(base, films, tmp_path / "again", "next-item", settings=[rate], epochs=15)
-    whole = tensors.read_header(base / CHECKPOINT)["training"]["validation"]["NDCG@10"]
+    whole = read_header(base).last.training.validation["NDCG@10"]
     assert pruned.validation["NDCG@10"] < 0.9 * whole
     assert retrained.validation["NDCG@10"] > 0.97 * whole
 
@@ -164,7 +165,7 @@ def test_the_largest_rate_within_the_tolerance_is_found(bases, films, tmp_path):
         run = tmp_path / f"run-{tolerance}"
         settings = ["prune=auto", f"tolerance={tolerance}", "retrain=0"]
         result = learn(base, films, run, "next-item", settings=settings)
-        whole = tensors.read_header(base / CHECKPOINT)["training"]["validation"]["NDCG@10"]
+        whole = read_header(base).last.training.validation["NDCG@10"]
         assert result.validation["NDCG@10"] >= (1 - tolerance) * whole - 1e-9
         rates.append(tensors.read_header(run / CHECKPOINT)["tasks"][0]["rate"])
     assert rates == sorted(rates)
