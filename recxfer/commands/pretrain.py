@@ -26,7 +26,7 @@ from recxfer.foundation.device import (
     keep_freed_memory,
     set_threads,
 )
-from recxfer.foundation.errors import ConfigError, DataError
+from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Objective, Phase
@@ -134,14 +134,15 @@ def resolve(
 
     Raises:
         ConfigError: with all problems at once.
+        UsageError: the backbone cannot look where the objective does.
     """
     objective = settings.name("objective", objective, "next-item")
     backbone = settings.name("backbone", backbone, "sasrec")
-    objective_type = OBJECTIVES.resolve(objective)
+    objective_type, backbone_type = OBJECTIVES.resolve(objective), BACKBONES.resolve(backbone)
     decoded = settings.decode(
         {
             "objective": objective_type.config_type,
-            "backbone": BACKBONES.resolve(backbone).config_type,
+            "backbone": backbone_type.config_type,
             "optim": OptimConfig,
             "data": PretrainData,
         },
@@ -157,6 +158,13 @@ def resolve(
             f"optim.batch_size is {optim.batch_size}, but {objective} compares the people of a "
             f"batch: it needs {objective_type.smallest_batch} at least",
             hint="raise --batch-size",
+        )
+    if backbone_type.causal_only and not objective_type(decoded["objective"]).causal:
+        raise UsageError(
+            f"objective {objective} looks at both sides of a position, and the backbone "
+            f"{backbone} can only look to the left",
+            hint=f"choose another backbone ({', '.join(_both_ways())}), or an objective that goes "
+            "from left to right, such as next-item",
         )
     return PretrainConfig(
         dataset=dataset,
@@ -309,6 +317,11 @@ def histories_per_second(state: FitState, rows: Rows) -> float:
     """Users per second: windows of the same history count as one."""
     users = rows.user_R.unique().numel()
     return state.sequences * users / len(rows) / state.seconds if state.seconds else 0.0
+
+
+def _both_ways() -> list[str]:
+    """Name the backbones that can look to both sides."""
+    return [name for name in BACKBONES.names if not BACKBONES.resolve(name).causal_only]
 
 
 def _build_backbone(

@@ -7,7 +7,7 @@ Transformer-based Masked Language-models (ACL 2022, arXiv 2106.10199), section 3
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
@@ -40,9 +40,7 @@ class BitFit(SupervisedMethod[BitFitConfig]):
 
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
-        biases = [getattr(layer, "bias", None) for layer in model.backbone.modules()]
-        trainable = [bias for bias in biases if isinstance(bias, nn.Parameter)]
-        return [Phase("biases", trainable + task_parameters(model, task))]
+        return [Phase("biases", model.backbone.biases() + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
         """See `Method.frozen_vectors`: the lowest bias is in the first block."""

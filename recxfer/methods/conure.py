@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar, Literal, final
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
@@ -81,12 +81,7 @@ class Conure(TaskMethod[ConureConfig]):
         _refuse_full(base.backbone, number)
         model = further_model(base, task, self.config.readout, rng, tied=False)
         if self.config.norms == "per-task":
-            model.own_names = frozenset(
-                f"{name}.{kind}"
-                for name, module in base.backbone.named_modules()
-                if isinstance(module, nn.LayerNorm)
-                for kind, _ in module.named_parameters()
-            )
+            model.own_names = _names_of_norms(base.backbone)
         return model
 
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
@@ -125,6 +120,13 @@ class Conure(TaskMethod[ConureConfig]):
     def holds(self, base: Base) -> bool:
         """See `Method.holds`."""
         return True
+
+
+def _names_of_norms(backbone: Backbone) -> frozenset[str]:
+    """Name the parameters of all norms, of blocks and above them."""
+    norms = [norm for block in backbone.residual_blocks for norm in block.norm_modules()]
+    of_norms = {id(p) for norm in (*norms, backbone.above) for p in norm.parameters()}
+    return frozenset(name for name, p in backbone.named_parameters() if id(p) in of_norms)
 
 
 def _prune(found: Sequence[Kernel], earlier: Sequence[float], rate: float) -> None:

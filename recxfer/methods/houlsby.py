@@ -44,14 +44,14 @@ class Houlsby(SupervisedMethod[HoulsbyConfig]):
     def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
         """See `Method.assemble`."""
         rng.seed_all("patches")
-        graft(base.backbone, self.config.bottleneck, "serial", per_block=2)
+        graft(base.backbone, self.config.bottleneck, "serial", per_block=None)
         return user_model(base, task, self.config.readout, rng)
 
     def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
         """See `Method.phases`."""
         owners: list[nn.Module] = list(grafted(model.backbone))
         for block in model.backbone.residual_blocks:
-            owners += [block.norm1, block.norm2]
+            owners += block.norm_modules()
         owners.append(model.backbone.above)
         return [Phase("adapters", parameters_of(owners) + task_parameters(model, task))]
 

@@ -37,13 +37,13 @@ class PeterRecConfig(SupervisedConfig):
     """`serial`: behind a sublayer, with an identity skip. `parallel`: beside it."""
 
     per_block: Literal[1, 2] = 2
-    """Patches in a block: behind both sublayers, or behind the second alone."""
+    """Patches in a block: behind its last two sublayers, or behind the last alone."""
 
     bottleneck: int | None = Field(default=None, ge=1)
     """Width of a patch; by default an eighth of the backbone's width, and at least 1."""
 
     train_norms: bool = False
-    """Also train the second norm of each block (the release's choice, not the paper's)."""
+    """Also train the last norm of each block (the release's choice, not the paper's)."""
 
 
 @final
@@ -64,7 +64,8 @@ class PeterRec(SupervisedMethod[PeterRecConfig]):
         """See `Method.phases`."""
         owners: list[nn.Module] = list(grafted(model.backbone))
         if self.config.train_norms:
-            owners += [block.norm2 for block in model.backbone.residual_blocks]
+            for block in model.backbone.residual_blocks:
+                owners += block.norm_modules()[-1:]
         return [Phase("patches", parameters_of(owners) + task_parameters(model, task))]
 
     def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:

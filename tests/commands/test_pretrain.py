@@ -5,7 +5,8 @@ import pytest
 from recxfer.commands import pretrain
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
-from recxfer.foundation.errors import ConfigError
+from recxfer.foundation.errors import ConfigError, UsageError
+from recxfer.models.backbones.sasrec import SASRec
 
 SMALL = ["backbone.width=8", "optim.epochs=1"]
 
@@ -35,3 +36,14 @@ def test_a_share_of_the_people_is_all_that_is_learned_from(films, tmp_path, monk
 def test_a_share_is_above_nothing_and_at_most_all(films, tmp_path, share):
     with pytest.raises(ConfigError, match="train_share"):
         config(films, tmp_path / "run", f"data.train_share={share}")
+
+
+def test_a_causal_backbone_is_refused_where_an_objective_looks_both_ways(monkeypatch, tmp_path):
+    """Before anything is read: there is no such dataset."""
+    monkeypatch.setattr(SASRec, "causal_only", True)
+    with pytest.raises(UsageError, match="sasrec can only look to the left") as refused:
+        pretrain.resolve(
+            tmp_path / "none", tmp_path / "run", settings=Settings.read(), objective="cloze"
+        )
+    assert "nextitnet" in refused.value.hint
+    assert "sasrec" not in refused.value.hint

@@ -35,7 +35,7 @@ class LowRank(nn.Module):
 
 
 def add_low_rank(backbone: Backbone, rank: int, alpha: float) -> Sequence[LowRank]:
-    """Put a low-rank update on every weight matrix of every block's sublayers, in place.
+    """Put a low-rank update on every kernel of every block, in place.
 
     Returns:
         The updates, lowest first.
@@ -49,12 +49,8 @@ def add_low_rank(backbone: Backbone, rank: int, alpha: float) -> Sequence[LowRan
             hint=f"set it to {backbone.width:,} or less; a sixteenth of that is the default",
         )
     updates = []
-    for block in backbone.residual_blocks:
-        for sublayer in (block.sublayer1, block.sublayer2):
-            for layer in list(sublayer.modules()):
-                weight = getattr(layer, "weight", None)
-                if isinstance(weight, nn.Parameter) and weight.dim() >= 2:
-                    update = LowRank(weight, rank, alpha)
-                    parametrize.register_parametrization(layer, "weight", update)
-                    updates.append(update)
+    for weight in backbone.kernels():
+        update = LowRank(weight.tensor, rank, alpha)
+        parametrize.register_parametrization(weight.layer, weight.attribute, update)
+        updates.append(update)
     return updates

@@ -98,30 +98,30 @@ class Kernel:
 
 
 def own_kernels(backbone: Backbone, owners: Mapping[str, Tensor] | None, number: int) -> None:
-    """Share out every kernel of every block's sublayers, in place.
+    """Share out every kernel of every block, in place.
 
     Args:
         backbone: with all values, those of free entries too.
         owners: the owner map of each kernel, by name; None: everything is free.
         number: the task that is to learn.
     """
-    for name, layer in _layers(backbone):
-        weight = layer.weight
-        assert isinstance(weight, nn.Parameter)
-        owner = torch.zeros_like(weight, dtype=torch.uint8) if owners is None else owners[name]
-        owned = Owned(weight, owner.to(weight.device), number)
-        parametrize.register_parametrization(layer, "weight", owned)
+    for weight in backbone.kernels():
+        free = torch.zeros_like(weight.tensor, dtype=torch.uint8)
+        owner = free if owners is None else owners[weight.name].to(free.device)
+        owned = Owned(weight.tensor, owner, number)
+        parametrize.register_parametrization(weight.layer, weight.attribute, owned)
 
 
 def kernels(backbone: Backbone) -> list[Kernel]:
-    """The shared-out kernels of a backbone, lowest first; none where nothing is owned."""
+    """Return the shared-out kernels of a backbone, lowest first; none where nothing is owned."""
+    if not any(isinstance(module, Owned) for module in backbone.modules()):
+        return []
     found = []
-    for name, layer in _layers(backbone):
-        if parametrize.is_parametrized(layer, "weight"):
-            parts = layer.get_submodule("parametrizations.weight")
-            owned = parts.get_submodule("0")
-            if isinstance(owned, Owned):
-                found.append(Kernel(name, parts.get_parameter("original"), owned))
+    for weight in backbone.kernels():
+        parts = weight.layer.get_submodule(f"parametrizations.{weight.attribute}")
+        owned = parts.get_submodule("0")
+        assert isinstance(owned, Owned)
+        found.append(Kernel(weight.name, parts.get_parameter("original"), owned))
     return found
 
 
@@ -163,18 +163,3 @@ def unpack(packed: Tensor, shape: Sequence[int]) -> Tensor:
     weight_P1 = 2 ** torch.arange(packed.shape[0], dtype=torch.uint8)[:, None]
     flat = (bits.flatten(1) * weight_P1).sum(0).to(torch.uint8)
     return flat[: torch.Size(shape).numel()].view(*shape)
-
-
-def _layers(backbone: Backbone) -> list[tuple[str, nn.Module]]:
-    """Layers of sublayers that have a kernel, with the name of its weight."""
-    sublayers = [
-        s for block in backbone.residual_blocks for s in (block.sublayer1, block.sublayer2)
-    ]
-    chosen = {id(layer) for sublayer in sublayers for layer in sublayer.modules()}
-    return [
-        (f"{name}.weight", layer)
-        for name, layer in backbone.named_modules()
-        if id(layer) in chosen
-        and isinstance(weight := getattr(layer, "weight", None), Tensor)
-        and weight.dim() >= 2
-    ]

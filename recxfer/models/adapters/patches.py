@@ -36,7 +36,7 @@ class Bottleneck(nn.Module):
         return mapped_BLD
 
     def behind(self, x_BLD: Tensor) -> Tensor:
-        """x + forward(x), written over x, which must be an output that nothing else reads."""
+        """x + forward(x), written over x where its memory allows: nothing else may read it."""
         patched_BLD: Tensor = _PatchBehind.apply(  # type: ignore[no-untyped-call]
             x_BLD.to(product_dtype(x_BLD)),
             self.down.weight,
@@ -65,8 +65,9 @@ class _PatchBehind(torch.autograd.Function):
     ) -> Tensor:
         # Detached, x may be written to though it is a view (of a convolution's output), and its
         # version counter still gives away whoever kept it.
-        z_BLD = x_BLD.detach()
-        dtype, x_ND = z_BLD.dtype, z_BLD.view(-1, z_BLD.shape[-1])
+        # Whose rows do not lie one behind the other is copied.
+        x_ND = x_BLD.detach().reshape(-1, x_BLD.shape[-1])
+        dtype, z_BLD = x_ND.dtype, x_ND.view(x_BLD.shape)
         down_KD = down_KD.to(dtype)
         up_K1D = torch.cat([up_DK.T, up_D[None]]).to(dtype)
         before_NK = torch.addmm(down_K.to(dtype), x_ND, down_KD.T)
@@ -126,7 +127,7 @@ class PatchedSublayer(nn.Module):
 
 
 def graft(
-    backbone: Backbone, bottleneck: int | None, insertion: Insertion, per_block: int
+    backbone: Backbone, bottleneck: int | None, insertion: Insertion, per_block: int | None
 ) -> Sequence[Bottleneck]:
     """Graft patches onto every block, in place.
 
@@ -134,7 +135,8 @@ def graft(
         backbone: what to patch.
         bottleneck: width of a patch; None is an eighth of the backbone's width, at least 1.
         insertion: behind a sublayer or beside it.
-        per_block: 2 for both sublayers, 1 for the second alone.
+        per_block: how many sublayers of a block, counted from its end; a block may have fewer.
+            None: all.
 
     Returns:
         The patches, lowest first.
@@ -150,7 +152,7 @@ def graft(
         )
     patches = []
     for block in backbone.residual_blocks:
-        for name in ("sublayer1", "sublayer2")[-per_block:]:
+        for name in block.sublayers[-(per_block or len(block.sublayers)) :]:
             patch = Bottleneck(backbone.width, bottleneck)
             setattr(block, name, PatchedSublayer(getattr(block, name), patch, insertion))
             patches.append(patch)

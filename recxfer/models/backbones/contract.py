@@ -1,10 +1,12 @@
-"""The contract of a sequence encoder, whatever its blocks are.
+"""Define what every sequence encoder and its blocks offer to objectives and methods.
 
 Shape letters: B batch, L length, D width, N blocks.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
@@ -32,20 +34,61 @@ class BackboneConfig(Config):
 
 
 class Block(nn.Module, ABC):
-    """A residual block made of two sublayers, each with a normalisation of its own.
+    """Map hidden states to hidden states; declare the parts that methods may change.
 
-    Methods change a block through these four attributes and nothing else: they wrap a sublayer,
-    or train a norm. A sublayer maps (hidden_BLD, real_BL) to (B, L, D).
+    A concrete block sets the four attributes below, on the class or in `__init__`. Methods change a
+    block through them and nothing else: they wrap a sublayer, train a norm or a bias, or put a
+    parametrisation on a kernel. Every parameter of a block is one of three: a kernel, a bias, or
+    the scale of a norm (contract test). Names are dotted, from the block, as it was built:
+    `attention.out.weight`.
+
+    A sublayer maps (hidden_BLD, real_BL) to (B, L, D). Its output may lie in memory in any order of
+    dimensions, and belongs to whoever called: it may be overwritten, so a sublayer whose own
+    gradient needs its output returns a copy.
     """
 
-    sublayer1: nn.Module
-    sublayer2: nn.Module
-    norm1: nn.Module
-    norm2: nn.Module
+    sublayers: Sequence[str]
+    """Attributes that hold the sublayers, in the order in which a hidden state meets them; one or
+    more."""
+
+    norms: Sequence[str]
+    """Attributes that hold the normalisations, in the same order; may be empty."""
+
+    kernels: Sequence[str]
+    """Parameters of two or more dimensions, whose first is that of outputs, in the same order. The
+    layer that holds one reads it as its attribute at every call (`nn.GRU` does not)."""
+
+    biases: Sequence[str]
+    """Parameters of one dimension that are added, those of the norms included."""
 
     @abstractmethod
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
-        """One step of the residual stream; `real_BL` is false at padding."""
+        """Return the next hidden states (B, L, D); `real_BL` is false at padding."""
+
+    def sublayer_modules(self) -> list[nn.Module]:
+        """Return the sublayers, in order."""
+        return [self.get_submodule(name) for name in self.sublayers]
+
+    def norm_modules(self) -> list[nn.Module]:
+        """Return the normalisations, in order."""
+        return [self.get_submodule(name) for name in self.norms]
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Point to a parameter of a block: the layer that holds it, and as which attribute."""
+
+    name: str
+    """Its name in the backbone, like `blocks.0.sublayer1.weight`."""
+
+    layer: nn.Module
+    attribute: str
+
+    @property
+    def tensor(self) -> Tensor:
+        """The weight as the layer uses it."""
+        tensor: Tensor = getattr(self.layer, self.attribute)
+        return tensor
 
 
 class ItemVectors(Protocol):
@@ -71,19 +114,39 @@ class Backbone(nn.Module, ABC):
     """(num_items + NUM_SPECIAL, D): padding, items 1..num_items, mask, unknown."""
 
     blocks: nn.ModuleList
-    """The residual blocks, lowest first."""
+    """The blocks, lowest first."""
+
+    causal_only: ClassVar[bool] = False
+    """Whether it can only look to the left, so that no objective which looks both ways takes it."""
+
+    outer_biases: ClassVar[Sequence[str]] = ()
+    """Parameters outside the blocks that are added, by their names in the backbone."""
 
     def __init__(self, config: BackboneConfig, num_items: int, *, causal: bool) -> None:
+        """Make the item table; a subclass makes the blocks and draws all weights.
+
+        Args:
+            config: of the type that `config_type` names.
+            num_items: items of the vocabulary.
+            causal: whether a position may read only itself and earlier ones.
+        """
+        if self.causal_only and not causal:
+            raise ValueError(f"{self.name} is causal only: see Backbone.causal_only")
         super().__init__()
         self.config = config
         self.num_items = num_items
         self.causal = causal
         self.item_table = nn.Embedding(num_items + NUM_SPECIAL, config.width, padding_idx=PAD)
 
+    @classmethod
+    def longest_history(cls, config: BackboneConfig) -> int | None:
+        """Return the most events it can read at all; None, the default, where there is no limit."""
+        return None
+
     @property
-    @abstractmethod
     def longest(self) -> int | None:
-        """Longest history it can read at all; None where there is no such limit."""
+        """`longest_history` of its own config."""
+        return self.longest_history(self.config)
 
     @property
     def width(self) -> int:
@@ -94,6 +157,21 @@ class Backbone(nn.Module, ABC):
     def residual_blocks(self) -> list[Block]:
         """The blocks, lowest first, with their type."""
         return list(self.blocks)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
+
+    def kernels(self) -> list[Weight]:
+        """Return the kernels of all blocks, lowest first."""
+        return [
+            Weight(f"blocks.{number}.{name}", *_holder(block, name))
+            for number, block in enumerate(self.residual_blocks)
+            for name in block.kernels
+        ]
+
+    def biases(self) -> list[nn.Parameter]:
+        """Return all biases that are declared, in the order in which they are registered."""
+        declared = set(self.outer_biases)
+        for number, block in enumerate(self.residual_blocks):
+            declared |= {f"blocks.{number}.{name}" for name in block.biases}
+        return [parameter for name, parameter in self.named_parameters() if name in declared]
 
     @property
     def mask_item(self) -> int:
@@ -110,18 +188,22 @@ class Backbone(nn.Module, ABC):
         """The rows of real items, item 1 first: a view of the table."""
         return self.item_table.weight.narrow(0, 1, self.num_items)
 
-    @abstractmethod
     def embed(self, item_BL: Tensor) -> Tensor:
-        """Item indices to the vectors that the blocks read, without position (B, L, D)."""
+        """Look up the vectors of items, without position (B, L, D)."""
+        embedded_BLD: Tensor = self.item_table(item_BL)
+        return embedded_BLD
 
-    @abstractmethod
     def enter(self, embedded_BLD: Tensor) -> Tensor:
-        """What the lowest block reads of embedded rows (B, L, D): with positions, after dropout."""
+        """Return what the lowest block reads of embedded rows (B, L, D).
+
+        Here positions are added, and dropout drawn; by default nothing is done.
+        """
+        return embedded_BLD
 
     @property
-    @abstractmethod
     def above(self) -> nn.Module:
-        """What stands above the last block; its weights adapt whenever the last block does."""
+        """The module above the last block, which adapts whenever that does; by default none."""
+        return nn.Identity()
 
     def encode(self, embedded_BLD: Tensor, length_B: Tensor) -> Tensor:
         """Run all blocks over embedded rows (B, L, D); only positions < length are meaningful."""
@@ -152,6 +234,12 @@ class Backbone(nn.Module, ABC):
         other.item_table = table  # type: ignore[assignment]  # stands where it stands
         other.num_items = table.num_embeddings - NUM_SPECIAL
         return other
+
+
+def _holder(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Split a parameter's name into the layer that holds it and its attribute there."""
+    path, _, attribute = name.rpartition(".")
+    return module.get_submodule(path), attribute
 
 
 def real_positions(length_B: Tensor, longest: int) -> Tensor:

@@ -31,8 +31,10 @@ class NextItNetConfig(BackboneConfig):
 class ConvBlock(Block):
     """Two dilated convolutions with layer norms and a residual connection."""
 
-    norm1: nn.LayerNorm
-    norm2: nn.LayerNorm
+    sublayers = ("sublayer1", "sublayer2")
+    norms = ("norm1", "norm2")
+    kernels = ("sublayer1.weight", "sublayer2.weight")
+    biases = ("sublayer1.bias", "sublayer2.bias", "norm1.bias", "norm2.bias")
 
     def __init__(self, config: NextItNetConfig, dilation: int, *, causal: bool) -> None:
         super().__init__()
@@ -73,26 +75,11 @@ class NextItNet(Backbone):
         )
 
     @property
-    def longest(self) -> int | None:
-        """See `Backbone.longest`: convolutions read a history of any length."""
-        return None
-
-    @property
     def receptive_field(self) -> int:
         """Positions that the last hidden state can see."""
         return 1 + (KERNEL - 1) * sum(3 * dilation for dilation in self.config.dilations)
-
-    def embed(self, item_BL: Tensor) -> Tensor:
-        """See `Backbone.embed`."""
-        embedded_BLD: Tensor = self.item_table(item_BL)
-        return embedded_BLD
 
     def enter(self, embedded_BLD: Tensor) -> Tensor:
         """See `Backbone.enter`."""
         hidden_BLD: Tensor = self.dropout(embedded_BLD)
         return hidden_BLD
-
-    @property
-    def above(self) -> nn.Module:
-        """See `Backbone.above`: nothing."""
-        return nn.Identity()

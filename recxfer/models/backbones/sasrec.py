@@ -5,6 +5,7 @@ a feed-forward layer wider than the model, and a norm before each sublayer.
 """
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -107,6 +108,23 @@ class FeedForward(nn.Module):
 class TransformerBlock(Block):
     """Attention, then feed-forward, each behind a norm and with a residual connection."""
 
+    sublayers = ("sublayer1", "sublayer2")
+    norms = ("norm1", "norm2")
+    kernels = (
+        "sublayer1.qkv.weight",
+        "sublayer1.out.weight",
+        "sublayer2.up.weight",
+        "sublayer2.down.weight",
+    )
+    biases = (
+        "norm1.bias",
+        "sublayer1.qkv.bias",
+        "sublayer1.out.bias",
+        "norm2.bias",
+        "sublayer2.up.bias",
+        "sublayer2.down.bias",
+    )
+
     def __init__(self, config: SASRecConfig, *, causal: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width)
@@ -128,6 +146,7 @@ class SASRec(Backbone):
     name: ClassVar[str] = "sasrec"
     config_type: ClassVar[type[BackboneConfig]] = SASRecConfig
     config: SASRecConfig
+    outer_biases: ClassVar[Sequence[str]] = ("norm.bias",)
 
     def __init__(self, config: SASRecConfig, num_items: int, *, causal: bool) -> None:
         super().__init__(config, num_items, causal=causal)
@@ -147,15 +166,10 @@ class SASRec(Backbone):
         nn.init.normal_(self.position_table.weight, std=0.02)
         initialise_embedding(self.item_table)
 
-    @property
-    def longest(self) -> int | None:
-        """See `Backbone.longest`: positions beyond those of pretraining have no vectors."""
-        return self.config.max_length
-
-    def embed(self, item_BL: Tensor) -> Tensor:
-        """See `Backbone.embed`."""
-        embedded_BLD: Tensor = self.item_table(item_BL)
-        return embedded_BLD
+    @classmethod
+    def longest_history(cls, config: BackboneConfig) -> int | None:
+        """Return `max_length`: positions beyond those of pretraining have no vectors."""
+        return config.max_length
 
     def enter(self, embedded_BLD: Tensor) -> Tensor:
         """See `Backbone.enter`."""
