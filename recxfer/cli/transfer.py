@@ -34,7 +34,8 @@ def transfer(
         str,
         typer.Argument(
             metavar="BASE",
-            help="A pretrained run, or one that holds tasks; - reads the path from stdin.",
+            help="A pretrained run, or one that holds tasks; none where the method needs none; "
+            "- reads the path from stdin.",
         ),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The target dataset.")],

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from recxfer.data.batches import evaluation_batches
 from recxfer.data.tables import write_table
-from recxfer.evaluation.cases import DECISIONS, decisions_of
-from recxfer.evaluation.ranking import recommend
+from recxfer.evaluation.cases import diagnostics_of
+from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import Reporter
@@ -163,13 +163,12 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
 
 def _export_users(config: ExportConfig, opened: Run, reporter: Reporter) -> ExportResult:
     vector_UD = _user_vectors(opened, reporter)
-    decision_UN = decisions_of(opened, opened.rows("all"))
-    decided = {} if decision_UN is None else {DECISIONS: decision_UN}
+    told = diagnostics_of(opened, opened.rows("all"))
     if config.format == "safetensors":
-        _write_tensors(config.out, {"users": vector_UD, **decided}, opened)
+        _write_tensors(config.out, {"users": vector_UD, **told}, opened)
     else:
         frame = _vector_frame(USER_ID, opened.user_ids, vector_UD)
-        columns = (_vectors(name, decision) for name, decision in decided.items())
+        columns = (_vectors(name, value) for name, value in told.items())
         _write_frame(config, frame.with_columns(*columns))
     return _vectors_result(config, vector_UD)
 
@@ -180,7 +179,7 @@ def _export_items(config: ExportConfig, opened: Run, reporter: Reporter) -> Expo
             f"{opened.path} is for {opened.task.name}: its outputs are classes, not items",
             hint="export the items of the base, or of a run for an item task",
         )
-    output = opened.learner.output(opened.model)
+    output = opened.vectors("--what items").output(opened.model)
     vector_VD = output.weight_VD.detach().float().cpu()
     bias_V = None if output.bias_V is None else output.bias_V.detach().float().cpu()
     if config.format == "safetensors":
@@ -229,9 +228,7 @@ def _best_class(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.Dat
             f"--top: {opened.path} is for {opened.task.name}, where each person gets one class",
             hint="leave it out",
         )
-    vector_UD = _user_vectors(opened, reporter).to(opened.device)
-    with torch.inference_mode():
-        score_UC = opened.learner.output(opened.model).scores(vector_UD)
+    score_UC = class_scores(opened.learner, opened.model, opened.rows("all"), opened.device)
     best = score_UC.softmax(1).max(1)
     classes = pl.Series(opened.task.classes)
     return pl.DataFrame(
@@ -256,7 +253,7 @@ def _export_model(config: ExportConfig, opened: Run, reporter: Reporter) -> Expo
 
 def _user_vectors(opened: Run, reporter: Reporter) -> Tensor:
     """The vector of every user at the end of their whole history (U, D)."""
-    rows = opened.rows("all")
+    rows, learner = opened.rows("all"), opened.vectors("--what users")
     parts: list[tuple[Tensor, Tensor]] = []
     with (
         torch.inference_mode(),
@@ -264,7 +261,7 @@ def _user_vectors(opened: Run, reporter: Reporter) -> Tensor:
     ):
         for row_B in evaluation_batches(rows):
             batch = rows.batch(row_B).to(opened.device)
-            user_BD = opened.learner.represent(opened.model, batch)
+            user_BD = learner.represent(opened.model, batch)
             parts.append((row_B, user_BD.float().cpu()))
             tracker.advance(row_B.numel())
     vector_UD = torch.empty(len(rows), parts[0][1].shape[1])

@@ -29,7 +29,7 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
-from recxfer.methods.contract import Objective, Phase
+from recxfer.methods.contract import Objective, Phase, Pretraining
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.contract import Backbone, BackboneConfig
@@ -49,7 +49,7 @@ from recxfer.runs.record import DataPaths, RunRecord, relative_path
 from recxfer.runs.run import write_run
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
-from recxfer.training.state import FitState
+from recxfer.training.state import FitState, best_record
 from recxfer.training.validation import PeopleValidation, Validates, Validation
 
 
@@ -202,11 +202,12 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     dataset = Dataset(config.dataset)
     rng = Rng(config.seed)
     objective_type = OBJECTIVES.resolve(config.objective)
-    objective: Objective[Any, Any] = objective_type(
+    objective: Objective[Any] = objective_type(
         config.objective_config or objective_type.config_type()
     )
     backbone = _build_backbone(config, dataset, objective, rng)
-    model = objective.assemble(backbone, rng).to(device)
+    pretraining = objective.build(backbone, rng)
+    model: nn.Module = pretraining.model.to(device)
     read_items_of(model, dataset, reporter)
     header = _header(config, dataset, backbone, objective)
     finished = finished_before(
@@ -217,9 +218,10 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         reporter=reporter,
     )
     if finished is not None:
+        pretraining.discard()
         return _result(
             config,
-            objective.keep(model),
+            model,
             epochs=finished.epochs,
             per_second=finished.record.sequences_per_second or 0.0,
             best_epoch=finished.training.best_epoch,
@@ -228,15 +230,15 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
     rows = share_of_people(rows, config.data.train_share, rng)
-    rows, validation = _apart(dataset, objective, rows, max_length, rng, device, reporter)
-    objective.count(model, rows)
+    rows, validation = _apart(dataset, pretraining, objective, rows, rng, device, reporter)
+    pretraining.learner.observe(model, rows)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
     session = Session(
         run=config.run,
         model=model,
-        learner=objective,
+        learner=pretraining.learner,
         # An item encoder may be frozen, in whole or in part.
-        phases=[Phase("pretrain", [p for p in model.parameters() if p.requires_grad])],
-        close=lambda model, phase: None,
+        phases=[Phase(name="pretrain", trainable=trained)],
         rows=rows,
         validation=validation,
         optim=config.optim,
@@ -250,14 +252,12 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     state = session.train(resume=config.resume)
     best = best_record(state)
     per_second = histories_per_second(state, rows)
-    model = objective.keep(model)
+    pretraining.discard()
     if distributed.is_first():
         write_run(
             config.run,
             parts=model.state_dict(),
-            header=header.trained(
-                TrainingResult(best_epoch=state.best_epoch, validation=best), kind="backbone"
-            ),
+            header=header.trained(TrainingResult(best_epoch=state.best_epoch, validation=best)),
             record=RunRecord(
                 command="pretrain",
                 tasks=(DataPaths(datasets=(relative_path(config.dataset, config.run),)),),
@@ -304,15 +304,6 @@ def _result(
     )
 
 
-def best_record(state: FitState) -> dict[str, float]:
-    """The validation metrics of the epoch that was kept."""
-    left_out = {"phase", "epoch", "lr", "loss"}
-    for record in reversed(state.history):
-        if record["epoch"] == state.best_epoch and len(record) > len(left_out):
-            return {k: float(v) for k, v in record.items() if k not in left_out}
-    return {}
-
-
 def histories_per_second(state: FitState, rows: Rows) -> float:
     """Users per second: windows of the same history count as one."""
     users = rows.user_R.unique().numel()
@@ -325,7 +316,7 @@ def _both_ways() -> list[str]:
 
 
 def _build_backbone(
-    config: PretrainConfig, dataset: Dataset, objective: Objective[Any, Any], rng: Rng
+    config: PretrainConfig, dataset: Dataset, objective: Objective[Any], rng: Rng
 ) -> Backbone:
     backbone_type = BACKBONES.resolve(config.backbone)
     rng.seed_all("backbone")
@@ -341,20 +332,22 @@ def _build_backbone(
 
 def _apart(
     dataset: Dataset,
-    objective: Objective[Any, Any],
+    pretraining: Pretraining[Any],
+    objective: Objective[Any],
     rows: Rows,
-    max_length: int,
     rng: Rng,
     device: torch.device,
     reporter: Reporter,
 ) -> tuple[Rows, Validates]:
     """What is trained on, and what is kept apart to choose the best epoch by."""
+    max_length = pretraining.model.backbone.config.max_length
     ranking = None
-    if objective.ranks_items:
+    if objective.item_learner() is not None:
         held_out = _held_out(dataset, max_length)
-        ranking = Validation.of(objective, held_out, rng, device, ranks_items=True)
-        if not objective.holds_out_people:
-            return rows, ranking
+        ranking = Validation.of(pretraining.learner, held_out, rng, device, ranks_items=True)
+    if pretraining.measure is None:
+        assert ranking is not None, "an objective ranks items or measures people"
+        return rows, ranking
     rows, people = people_apart(dataset, rows, max_length)
     for found, part in ((rows, "training"), (people, "validation")):
         if len(found) < 2:
@@ -363,7 +356,7 @@ def _apart(
                 "they cannot be compared",
                 hint="prepare a larger dataset",
             )
-    return rows, PeopleValidation.of(objective, people, ranking, rng, reporter)
+    return rows, PeopleValidation.of(pretraining.measure, people, ranking, rng, reporter)
 
 
 def _held_out(dataset: Dataset, max_length: int) -> Rows:
@@ -376,7 +369,7 @@ def _held_out(dataset: Dataset, max_length: int) -> Rows:
     return rows
 
 
-def _portable(objective: Objective[Any, Any]) -> Config:
+def _portable(objective: Objective[Any]) -> Config:
     """Its config, as another host can read it."""
     config: Config = objective.config
     return config.portable() if isinstance(config, ContentConfig) else config
@@ -386,7 +379,7 @@ def _header(
     config: PretrainConfig,
     dataset: Dataset,
     backbone: Backbone,
-    objective: Objective[Any, Any],
+    objective: Objective[Any],
 ) -> Header:
     learned = LearnedTask(
         task=Task("next-item", dataset.num_items),

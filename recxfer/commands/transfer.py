@@ -2,83 +2,50 @@
 
 import shutil
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from recxfer.commands.pretrain import best_record
 from recxfer.commands.transfer_config import (
     TransferConfig,
     TransferData,
     TransferOptim,
     TransferResult,
 )
-from recxfer.commands.transfer_header import (
-    changed,
-    count,
-    count_body,
-    keeping_tasks,
-    record_with_earlier,
-    transfer_header,
-    transfer_record,
-    with_earlier,
-)
 from recxfer.data.dataset import Dataset
-from recxfer.data.examples import share_of_people
-from recxfer.foundation import tensors
 from recxfer.foundation.config import Component, Settings
 from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.device import (
-    autocast,
     choose_device,
     choose_precision,
     keep_freed_memory,
     set_threads,
 )
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.files import sha256_of
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.methods.contract import Learner, Method
-from recxfer.methods.supervised import tensors_of
-from recxfer.methods.task import Task, parse_task
-from recxfer.models.user_model import UserModel
-from recxfer.runs.compatibility import (
-    check_base,
-    check_needs,
-    check_rows,
-    longest_history,
-    refuse_repeated,
-    resolve_task,
-    warn_exposed,
-)
+from recxfer.methods.contract import Method, adapt
+from recxfer.methods.task import parse_task
+from recxfer.runs.counts import count, count_body
 from recxfer.runs.header import (
-    DatasetFacts,
-    Json,
-    LearnedTask,
+    ComponentFacts,
+    Header,
     TrainingResult,
-    checkpoint_of,
+    TrainingSettings,
     read_header,
 )
 from recxfer.runs.item_content import read_items_of
-from recxfer.runs.multitask import (
-    free_share,
-    held_parts,
-    pack_tasks,
-)
-from recxfer.runs.open import open_base
-from recxfer.runs.record import Counts, read_record, resolve_path
-from recxfer.runs.run import check_vocabulary, task_rows, write_run
+from recxfer.runs.multitask import free_share
+from recxfer.runs.open import OpenedBase, open_base
+from recxfer.runs.record import Counts, RunRecord, relative_path
+from recxfer.runs.transfer_task import NO_BASE, TransferTask, of_pretraining, resolve_transfer
+from recxfer.runs.transferred import data_paths, transfer_header, write_transferred
 from recxfer.training.loop import cache_vectors
 from recxfer.training.session import Session, claim_output, finished_before, release_output
+from recxfer.training.state import best_record
 from recxfer.training.validation import Validation
-
-_OF_FIRST = frozenset({"parent", "backbone", "max_length"})
-"""Facts that depend on the base with its own task protected, and not only on the base."""
 
 
 def resolve(
@@ -146,212 +113,201 @@ def resolve(
 def run(config: TransferConfig, reporter: Reporter) -> TransferResult:
     """Adapt a base to a task by a method and write the result as a run.
 
-    Where a method protects what the base was pretrained for, a fresh base first goes through the
-    method's phases for that task alone. That run lies beside the one asked for until it is done.
+    Where a method protects what the base was pretrained for, a fresh base is first adapted to that
+    task. That run lies beside the one asked for until it is done.
     """
-    inputs = [config.base, config.dataset, *([config.source] if config.source else [])]
-    claim_output(config.run, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
+    _claim(config)
     set_threads(config.threads)
     keep_freed_memory()
+    opened = None if config.base == NO_BASE else open_base(config.base, Rng(config.seed))
+    task = _resolve(config, opened)
     method = _method(config)
-    header = read_header(config.base)
-    if not (method.needs.first_task and header.kind == "backbone"):
-        return _adapt(config, config.base, reporter, of_base=False)
-    own = Dataset(resolve_path(config.base, read_record(config.base).tasks[0].datasets[0]))
-    target = Dataset(config.dataset)
-    if config.task == "next-item" and target.info.fingerprint == own.info.fingerprint:
-        check_vocabulary(target, header.last.dataset, config.base)
-        return _adapt(config, config.base, reporter, of_base=True)
-    task, source = resolve_task(config.task, config.base, header, target, config.source)
-    learned = _learned(task, source, target, max_length=0)
-    identity = transfer_header(config, method, header, "", learned).identity()
-    known = {key: value for key, value in identity.items() if key not in _OF_FIRST}
-    known["pretrained"] = sha256_of(checkpoint_of(config.base))
-    done = _finished(config, known, reporter, None)
+    protects = method.needs.first_task and opened is not None and opened.is_pretrained
+    if protects and not task.of_pretraining:
+        assert opened is not None
+        return _after_pretraining(config, opened, task, reporter)
+    return _learn(config, task, reporter)
+
+
+def _after_pretraining(
+    config: TransferConfig, opened: OpenedBase, task: TransferTask, reporter: Reporter
+) -> TransferResult:
+    """Protect the task of the pretraining, then learn the one that was asked for."""
+    header = _header(config, task, keeps_tasks=True)
+    depends_on_base = ("parent", "backbone", "max_length")
+    done = _finished(config, header, reporter, None, left_out=depends_on_base)
     if done is not None:
         return done
-    _refuse_early(config, method, task, source, target)
-    first = config.run.with_name(f"{config.run.name}.first")
-    claim_output(first, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
-    alone = replace(
-        config, dataset=own.path, task="next-item", source=None, run=first, data=TransferData()
-    )
-    _adapt(alone, config.base, reporter, of_base=True)
-    result = _adapt(config, first, reporter, of_base=False)
-    shutil.rmtree(first)
+    task.check()  # before the first task is learned, which takes its time
+    task.examples(1.0, Rng(config.seed), SilentReporter())
+    own = of_pretraining(config.method, task.needs, opened)
+    run = config.run.with_name(f"{config.run.name}.first")
+    first = replace(config, dataset=own.target.path, task="next-item", source=None, run=run)
+    first = replace(first, data=TransferData())
+    _claim(first)
+    _learn(first, own, reporter)
+    result = _learn(config, _resolve(config, open_base(run, Rng(config.seed))), reporter)
+    shutil.rmtree(run)
     return result
 
 
-def _learned(task: Task, source: Dataset | None, target: Dataset, max_length: int) -> LearnedTask:
-    return LearnedTask(
-        task=task,
-        datasets=(DatasetFacts.of(target),),
-        source=None if source is None else DatasetFacts.of(source),
-        max_length=max_length,
-    )
-
-
-def _method(config: TransferConfig) -> Method[Any, Any]:
-    method_type = METHODS.resolve(config.method)
-    method: Method[Any, Any] = method_type(config.method_config or method_type.config_type())
-    return method
-
-
-def _adapt(
-    config: TransferConfig, base_path: Path, reporter: Reporter, *, of_base: bool
-) -> TransferResult:
-    """Learn one task from one base.
-
-    Args:
-        config: what was asked for.
-        base_path: the base, which is the one asked for, or that with its own task protected.
-        reporter: progress.
-        of_base: whether the task is that of the base's pretraining.
-    """
-    device, rng, method = choose_device(config.device), Rng(config.seed), _method(config)
-    base, base_header, base_sha256 = open_base(base_path, rng)
-    holds = method.holds(base)
-    check_base(config.method, method.needs, base, base_path, holds=holds)
-    target = Dataset(config.dataset)
-    task, source = resolve_task(config.task, base_path, base_header, target, config.source)
-    if not of_base:
-        check_needs(config.method, method.needs, base, task)
-        if holds:
-            refuse_repeated(base_path, base_header.tasks, task, target)
-    max_length = longest_history(config.data.max_length, base.backbone)
-    learned = _learned(task, source, target, max_length)
-    header = transfer_header(config, method, base_header, base_sha256, learned)
-    if holds:
-        header = keeping_tasks(header, base_header, base_sha256, base.backbone)
-    body = count_body(base.backbone, base.backbone.parameters())
-    for module in base.pretrained:  # before tensors are noted: buffers that move are new ones
-        module.to(device)
-    kept = {id(tensor) for tensor in tensors_of(base.pretrained)}
-    model: nn.Module = method.assemble(base, task, rng).to(device)
-    read_items_of(model, source or target, reporter)
-    phases = method.phases(model, task)
-    counts = count(model, phases, body)
-    done = _finished(config, header.identity(), reporter, counts)
+def _learn(config: TransferConfig, task: TransferTask, reporter: Reporter) -> TransferResult:
+    """Learn one task from one base."""
+    device, rng, base = choose_device(config.device), Rng(config.seed), task.base
+    task.check()
+    body = 0 if base.encoder is None else count_body(base.encoder, base.encoder.parameters())
+    adapted = adapt(_method(config), base, task.task, rng)
+    task.check_adapted(adapted)
+    header = _header(config, task, keeps_tasks=adapted.keeps_tasks)
+    model = adapted.model.to(device)
+    read_items_of(model, task.read, reporter)
+    counts = count(adapted, body)
+    done = _finished(config, header, reporter, counts)
     if done is not None:
         return done
-    learner: Learner = base.held[0].learner if of_base else method
-    rows = task_rows(task, source, target, "train", max_length)
-    rows = share_of_people(rows, config.data.train_share, rng)
-    held_out = task_rows(task, source, target, "valid", max_length)
-    check_rows(config.dataset, task, rows, held_out, reporter)
-    if holds:
-        warn_exposed(base_path, target, reporter)
-    learner.count(model, rows)
-    rows = cache_vectors(model, rows, method.frozen_vectors, device)
-    held_out = cache_vectors(model, held_out, method.frozen_vectors, device)
-    validation = Validation.of(learner, held_out, rng, device, ranks_items=task.ranks_items)
-    precision = choose_precision(config.precision, device)
-
-    def measure() -> dict[str, float]:
-        model.eval()
-        with torch.inference_mode(), autocast(device, precision):
-            return validation(model)
-
+    rows, held_out = task.examples(config.data.train_share, rng, reporter)
+    task.warn(adapted, reporter)
+    adapted.learner.observe(model, rows)
+    held_out = cache_vectors(model, held_out, adapted.encode_once, device)
+    ranks_items = task.task.ranks_items
     session = Session(
         run=config.run,
         model=model,
-        learner=learner,
-        phases=phases,
-        close=lambda model, phase: method.close(model, phase, lambda: measure()[validation.metric]),
-        rows=rows,
-        validation=validation,
+        learner=adapted.learner,
+        phases=adapted.phases,
+        rows=cache_vectors(model, rows, adapted.encode_once, device),
+        validation=Validation.of(adapted.learner, held_out, rng, device, ranks_items=ranks_items),
         optim=config.optim,
         rng=rng,
         device=device,
-        precision=precision,
+        precision=choose_precision(config.precision, device),
         reporter=reporter,
         depends_on=header.identity(),
     )
     started = time.perf_counter()
     state = session.train(resume=config.resume)
-    trained = bool(phases) and phases[-1].epochs_share > 0
-    training = TrainingResult(
-        best_epoch=state.best_epoch, validation=best_record(state) if trained else measure()
-    )
+    trained = bool(adapted.phases) and adapted.phases[-1].epochs_share > 0
+    figures = best_record(state) if trained else session.measure()
+    training = TrainingResult(best_epoch=state.best_epoch, validation=figures)
     seconds = time.perf_counter() - started
-    record = transfer_record(config, header.settings, source, device, seconds, counts)
-    if holds:
-        assert isinstance(model, UserModel)
-        number = 1 if of_base else len(base.held) + 1
-        before = held_parts(base_header, tensors.load(base_path / CHECKPOINT)[0])
-        parts = pack_tasks(model, before, task, number)
-        header = with_earlier(header.trained(training, "tasks"), base_header, model, number)
-        if of_base:
-            own = header.last.model_copy(update={"method": None})
-            header = header.model_copy(update={"tasks": (own,)})
-        record = record_with_earlier(record, base_path, config.run, number)
-    else:
-        parts = changed(model, kept, {id(p) for phase in phases for p in phase.trainable})
-        whole = len(parts) == len(model.state_dict())
-        header = header.trained(training, "merged" if whole else "delta")
-    size = write_run(
+    size = write_transferred(
         config.run,
-        parts=parts,
+        task,
+        adapted,
         header=header,
-        record=record,
+        record=_record(config, task, header.settings, str(device), seconds, counts),
+        training=training,
         history=state.history,
-        vocabulary=target.item_ids,
         overwrite=config.overwrite,
     )
     release_output(config.run)
     return _result(config, counts, len(state.history), size, training)
 
 
-def _refuse_early(
+def _claim(config: TransferConfig) -> None:
+    inputs = [config.dataset, *([config.source] if config.source else [])]
+    if config.base != NO_BASE:
+        inputs.append(config.base)
+    claim_output(config.run, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
+
+
+def _method(config: TransferConfig) -> Method[Any]:
+    method_type = METHODS.resolve(config.method)
+    method: Method[Any] = method_type(config.method_config or method_type.config_type())
+    return method
+
+
+def _resolve(config: TransferConfig, opened: OpenedBase | None) -> TransferTask:
+    """What was asked for, against a base."""
+    return resolve_transfer(
+        config.method,
+        METHODS.resolve(config.method).needs,
+        opened,
+        Dataset(config.dataset),
+        task=config.task,
+        source=config.source,
+        max_length=config.data.max_length,
+    )
+
+
+def _header(config: TransferConfig, task: TransferTask, *, keeps_tasks: bool) -> Header:
+    return transfer_header(
+        task,
+        ComponentFacts.of(config.method, _method(config).config),
+        keeps_tasks=keeps_tasks,
+        seed=config.seed,
+        settings=TrainingSettings.of(config.optim, config.data, config.precision, config.device),
+    )
+
+
+def _record(
     config: TransferConfig,
-    method: Method[Any, Any],
-    task: Task,
-    source: Dataset | None,
-    target: Dataset,
-) -> None:
-    """Refuse what cannot be learned before the base's own task is, which takes its time."""
-    base, _, _ = open_base(config.base, Rng(config.seed))
-    check_base(config.method, method.needs, base, config.base, holds=method.holds(base))
-    check_needs(config.method, method.needs, base, task)
-    max_length = longest_history(config.data.max_length, base.backbone)
-    rows = task_rows(task, source, target, "train", max_length)
-    held_out = task_rows(task, source, target, "valid", max_length)
-    check_rows(config.dataset, task, rows, held_out, SilentReporter())
+    task: TransferTask,
+    settings: TrainingSettings,
+    device: str,
+    seconds: float,
+    counts: Counts,
+) -> RunRecord:
+    return RunRecord(
+        command="transfer",
+        method=config.method,
+        task=config.task,
+        base=None if task.opened is None else relative_path(config.base, config.run),
+        tasks=(data_paths(task, config.run),),
+        settings=settings,
+        counts=counts,
+        device=device,
+        seconds=round(seconds, 1),
+    )
 
 
 def _finished(
-    config: TransferConfig, known: Json, reporter: Reporter, counts: Counts | None
+    config: TransferConfig,
+    header: Header,
+    reporter: Reporter,
+    counts: Counts | None,
+    left_out: Collection[str] = (),
 ) -> TransferResult | None:
     """What a run that is finished already answers; None where there is work to do.
 
     Args:
         config: what was asked for.
-        known: facts that the run must share.
+        header: of the run, before any training.
         reporter: told that it was finished.
         counts: of its model; None where its base, with its own task protected, is no longer there:
             they are then those of its `run.json`.
+        left_out: facts of `Header.identity` that the run need not share.
     """
     finished = finished_before(
-        config.run, known, overwrite=config.overwrite, resume=config.resume, reporter=reporter
+        config.run,
+        {key: value for key, value in header.identity().items() if key not in left_out},
+        overwrite=config.overwrite,
+        resume=config.resume,
+        reporter=reporter,
     )
     if finished is None:
         return None
     size = (config.run / CHECKPOINT).stat().st_size
     counts = counts or finished.record.counts
-    assert counts is not None
+    assert counts is not None, "every transferred run notes its counts"
     return _result(config, counts, finished.epochs, size, finished.training)
 
 
 def _result(
-    config: TransferConfig, counts: Counts, epochs: int, size: int, training: TrainingResult
+    config: TransferConfig,
+    counts: Counts,
+    epochs: int,
+    size: int,
+    training: TrainingResult,
 ) -> TransferResult:
+    share = counts.trained_of_body / counts.body if counts.body else 0.0
     return TransferResult(
         path=config.run,
         method=config.method,
         task=config.task,
         parameters=counts.parameters,
         trained_parameters=counts.trained,
-        trained_share=counts.trained_of_body / counts.body,
+        trained_share=share,
         counted=f"{counts.trained_of_body:,} of the backbone's {counts.body:,} parameters; "
         "item table, tokens and head left out",
         epochs=epochs,

@@ -127,31 +127,26 @@ def cases_of(
     return Cases(frame, num_outputs), rows
 
 
-def decisions_of(run: Run, rows: Rows) -> Tensor | None:
-    """How much of each block's trainable copy each row reads, float32 on the CPU (R, N).
-
-    None where the run decides nothing row by row.
-    """
-    found: list[tuple[Tensor, Tensor]] = []
+def diagnostics_of(run: Run, rows: Rows) -> dict[str, Tensor]:
+    """Collect what a learner says of each row beside its scores: float32 on the CPU (R, ...)."""
+    found: dict[str, Tensor] = {}
     with torch.inference_mode():
         for row_B in evaluation_batches(rows):
-            gate_BN = run.learner.decisions(run.model, rows.batch(row_B).to(run.device))
-            if gate_BN is None:
-                return None
-            found.append((row_B, gate_BN.float().cpu()))
-    decision_RN = torch.empty(len(rows), found[0][1].shape[1])
-    for row_B, gate_BN in found:
-        decision_RN[row_B] = gate_BN
-    return decision_RN
+            told = run.learner.diagnostics(run.model, rows.batch(row_B).to(run.device))
+            if not told:
+                return {}
+            for name, value in told.items():
+                if name not in found:
+                    found[name] = torch.empty(len(rows), *value.shape[1:])
+                found[name][row_B] = value.float().cpu()
+    return found
 
 
 def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl.DataFrame:
     assert rows.target_R is not None
     first = 1 if run.task.ranks_items else 0
     columns = {USER: rows.user_R.numpy(), TARGET: (rows.target_R + first).numpy()}
-    decision_RN = decisions_of(run, rows)
-    if decision_RN is not None:
-        columns[DECISIONS] = decision_RN.numpy()
+    columns |= {name: value.numpy() for name, value in diagnostics_of(run, rows).items()}
     if not run.task.ranks_items:
         score_RC = class_scores(run.learner, run.model, rows, run.device)
         return pl.DataFrame({**columns, SCORES: score_RC.numpy()})

@@ -1,22 +1,23 @@
 """Full ranking in blocks: where the held-out item stands among all items, and top-k lists.
 
-Shape letters: R rows, C rows of a chunk, V items, N sampled candidates, K length of a list.
+Shape letters: R rows, C rows of a chunk, V items, N sampled candidates, X of them with the
+target, K length of a list.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recxfer.data.batches import evaluation_batches
-from recxfer.data.rows import Rows, Seen
+from recxfer.data.rows import Batch, Rows, Seen
 from recxfer.evaluation.candidates import count_seen, draw_candidates, flat_seen
 from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Learner
-from recxfer.models.scoring import Output
+from recxfer.methods.contract import AnyLearner, VectorLearner
 
 CHUNK_SCORES = 1 << 20
 """Scores that exist at the same time on a CPU, at most (4 MB, near its caches); one row of a huge
@@ -57,7 +58,7 @@ class Lists:
 
 @torch.no_grad()
 def rank(
-    learner: Learner,
+    learner: AnyLearner,
     model: nn.Module,
     rows: Rows,
     *,
@@ -74,7 +75,7 @@ def rank(
     target always is one.
 
     Args:
-        learner: gives user vectors and the output layer.
+        learner: scores items.
         model: on the device, in evaluation mode.
         rows: with targets and what was seen.
         device: where the model is.
@@ -90,16 +91,16 @@ def rank(
     """
     assert rows.target_R is not None, "ranking needs targets"
     seen = None if keep_seen else rows.seen
-    output = learner.output(model)
-    num_items = output.weight_VD.shape[0]
-    vectors = _encoded(learner, model, rows, device, "ranking", reporter)
+    num_items = learner.num_outputs(model)
     if candidates is not None:
         sampled_RN = draw_candidates(rows, num_items, candidates, rng or Rng(0), seen)
-        return _rank_sampled(vectors, output, rows.target_R, sampled_RN)
+        index_RX = torch.cat([rows.target_R[:, None], sampled_RN.long()], dim=1)
+        scored = _scored_among(learner, model, rows, index_RX, device, reporter)
+        return _rank_sampled(index_RX.shape[1], len(rows), scored)
     num_candidates_R = num_items - count_seen(rows, seen)
     rank_R = torch.empty(len(rows), dtype=torch.int64)
     top_RK = torch.empty(len(rows), min(top, num_items), dtype=torch.int64) if top else None
-    for row_C, score_CV in _scored(vectors, output):
+    for row_C, score_CV in _scored(learner, model, rows, device, "ranking", reporter):
         target_C1 = rows.target_R[row_C, None].to(score_CV.device)
         best_C1 = score_CV.gather(1, target_C1)
         if seen is not None:
@@ -114,7 +115,7 @@ def rank(
 
 @torch.no_grad()
 def recommend(
-    learner: Learner,
+    learner: AnyLearner,
     model: nn.Module,
     rows: Rows,
     k: int,
@@ -124,12 +125,10 @@ def recommend(
     reporter: Reporter | None = None,
 ) -> Lists:
     """The `k` best outputs of each row, those met before left out unless kept."""
-    output = learner.output(model)
-    k = min(k, output.weight_VD.shape[0])
+    k = min(k, learner.num_outputs(model))
     output_RK = torch.empty(len(rows), k, dtype=torch.int64)
     score_RK = torch.empty(len(rows), k)
-    vectors = _encoded(learner, model, rows, device, "recommending", reporter)
-    for row_C, score_CV in _scored(vectors, output):
+    for row_C, score_CV in _scored(learner, model, rows, device, "recommending", reporter):
         if rows.seen is not None and not keep_seen:
             _hide_seen(score_CV, row_C, rows.seen)
         score_CK, output_CK = best_of(score_CV, k)
@@ -159,36 +158,51 @@ def best_of(score_CV: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return score_CK, index_CX.gather(1, place_CK)
 
 
-def _encoded(
-    learner: Learner,
+def _batches(
+    rows: Rows, device: torch.device, description: str, reporter: Reporter | None
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Row numbers and their batches, on the device, in inference mode, with a progress bar."""
+    with (reporter or SilentReporter()).track(description, len(rows), "rows") as tracker:
+        for row_B in evaluation_batches(rows):
+            yield row_B, rows.batch(row_B).to(device)
+            tracker.advance(row_B.numel())
+
+
+def _scored(
+    learner: AnyLearner,
     model: nn.Module,
     rows: Rows,
     device: torch.device,
     description: str,
     reporter: Reporter | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Row numbers and their user vectors (B, D), float32, a batch at a time."""
-    with (reporter or SilentReporter()).track(description, len(rows), "rows") as tracker:
-        for row_B in evaluation_batches(rows):
-            with torch.inference_mode():
-                user_BD = learner.represent(model, rows.batch(row_B).to(device)).float()
-            yield row_B, user_BD
-            tracker.advance(row_B.numel())
+    """Row numbers and the scores of all outputs (C, V), a chunk at a time.
 
-
-def _scored(
-    vectors: Iterator[tuple[Tensor, Tensor]], output: Output
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Row numbers and their scores (C, V), a chunk at a time.
-
-    The scores of all chunks share one buffer: use them before the next chunk, in place if you like.
+    The scores of all chunks may share one buffer: use them before the next chunk, in place if you
+    like.
     """
+    batches = _batches(rows, device, description, reporter)
+    if isinstance(learner, VectorLearner):
+        yield from _products(learner, model, batches)
+        return
+    for row_B, batch in batches:
+        with torch.inference_mode():
+            yield row_B, learner.scores(model, batch).float()
+
+
+def _products(
+    learner: VectorLearner[Any], model: nn.Module, batches: Iterator[tuple[Tensor, Batch]]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scores as products of vectors, in one buffer for all chunks."""
+    output = learner.output(model)
     weight_DV = output.weight_VD.float().T
     device, num_outputs = weight_DV.device, weight_DV.shape[1]
     limit = CHUNK_SCORES if device.type == "cpu" else ACCELERATOR_CHUNK_SCORES
     size = max(1, limit // max(num_outputs, 1))
     buffer_CV = torch.empty(size, num_outputs, device=device)
-    for row_B, user_BD in vectors:
+    for row_B, batch in batches:
+        with torch.inference_mode():
+            user_BD = learner.represent(model, batch).float()
         for row_C, user_CD in zip(row_B.split(size), user_BD.split(size), strict=True):
             score_CV = buffer_CV[: row_C.numel()]
             with torch.autocast(device.type, enabled=False):
@@ -210,24 +224,50 @@ def _count_below(score_CV: Tensor, best_C1: Tensor) -> Tensor:
 
 
 def _rank_sampled(
-    vectors: Iterator[tuple[Tensor, Tensor]], output: Output, target_R: Tensor, sampled_RN: Tensor
+    num_candidates: int, num_rows: int, scored: Iterator[tuple[Tensor, Tensor]]
 ) -> Ranking:
-    """Score only the target and the candidates of each row."""
-    weight_VD = output.weight_VD.float()
-    num_rows, num_sampled = sampled_RN.shape
+    """Rank the first of the candidates of each row among all of them.
+
+    Args:
+        num_candidates: of each row, the target included.
+        num_rows: rows.
+        scored: row numbers and scores of their candidates (C, X), the target's first.
+    """
     rank_R = torch.empty(num_rows, dtype=torch.int64)
-    size = max(1, CHUNK_SCORES // ((num_sampled + 1) * weight_VD.shape[1]))
-    for row_B, user_BD in vectors:
+    for row_C, score_CX in scored:
+        below_C = (score_CX[:, 1:] < score_CX[:, :1]).sum(1)
+        rank_R[row_C] = num_candidates - below_C.cpu()
+    return Ranking(rank_R, torch.full_like(rank_R, num_candidates))
+
+
+def _scored_among(
+    learner: AnyLearner,
+    model: nn.Module,
+    rows: Rows,
+    index_RX: Tensor,
+    device: torch.device,
+    reporter: Reporter | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Row numbers and the scores of some outputs of each row (C, X), a chunk at a time."""
+    batches = _batches(rows, device, "ranking", reporter)
+    if not isinstance(learner, VectorLearner):
+        for row_B, batch in batches:
+            with torch.inference_mode():
+                yield row_B, learner.scores(model, batch, index_RX[row_B].to(device)).float()
+        return
+    output = learner.output(model)
+    weight_VD = output.weight_VD.float()
+    size = max(1, CHUNK_SCORES // (index_RX.shape[1] * weight_VD.shape[1]))
+    for row_B, batch in batches:
+        with torch.inference_mode():
+            user_BD = learner.represent(model, batch).float()
         for row_C, user_CD in zip(row_B.split(size), user_BD.split(size), strict=True):
-            index_CX = torch.cat([target_R[row_C, None], sampled_RN[row_C].long()], dim=1)
-            index_CX = index_CX.to(weight_VD.device)
+            index_CX = index_RX[row_C].to(weight_VD.device)
             # Not a matrix product: every sum runs in the same order, so that ties stay ties.
             score_CX = (weight_VD[index_CX] * user_CD[:, None, :]).sum(2)
             if output.bias_V is not None:
                 score_CX += output.bias_V[index_CX]
-            below_C = (score_CX[:, 1:] < score_CX[:, :1]).sum(1)
-            rank_R[row_C] = num_sampled + 1 - below_C.cpu()
-    return Ranking(rank_R, torch.full_like(rank_R, num_sampled + 1))
+            yield row_C, score_CX
 
 
 def _hide_seen(score_CV: Tensor, row_C: Tensor, seen: Seen) -> None:
@@ -235,12 +275,10 @@ def _hide_seen(score_CV: Tensor, row_C: Tensor, seen: Seen) -> None:
     score_CV[position_X.to(score_CV.device), item_X.sub(1).to(score_CV.device)] = -math.inf
 
 
-def class_scores(learner: Learner, model: nn.Module, rows: Rows, device: torch.device) -> Tensor:
-    """Scores of every class for every row, float32 on the CPU (R, C)."""
-    output = learner.output(model)
-    score_RC = torch.empty(len(rows), output.weight_VD.shape[0])
+def class_scores(learner: AnyLearner, model: nn.Module, rows: Rows, device: torch.device) -> Tensor:
+    """Score every class for every row, float32 on the CPU (R, C)."""
+    score_RC = torch.empty(len(rows), learner.num_outputs(model))
     with torch.inference_mode():
         for row_B in evaluation_batches(rows):
-            user_BD = learner.represent(model, rows.batch(row_B).to(device))
-            score_RC[row_B] = output.scores(user_BD).cpu()
+            score_RC[row_B] = learner.scores(model, rows.batch(row_B).to(device)).cpu()
     return score_RC

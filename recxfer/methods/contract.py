@@ -1,14 +1,14 @@
-"""The contracts of a pretraining objective and of a transfer method.
+"""Define what a transfer method, a pretraining objective and a learner answer.
 
-A method is one file: its config, its layers where they are its own, and one final class that
-answers every question below. The loop, `evaluate` and `export` use these answers and never ask
-for a method's name.
+A method is one file: its config, its layers where they are its own, and one final class with one
+method, `adapt`. What that returns is all that training, `evaluate` and `export` ever ask; none of
+them knows a method by name.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, final
 
 from torch import Tensor, nn
 
@@ -25,36 +25,102 @@ from recxfer.models.user_model import UserModel
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 ModelT = TypeVar("ModelT", bound=nn.Module)
+LearnsT_contra = TypeVar("LearnsT_contra", bound=nn.Module, contravariant=True)
 
 
-class Learner(Protocol):
-    """What training and ranking need of whatever they work with, objective or method."""
+class Learner(ABC, Generic[LearnsT_contra]):
+    """Learn a model from rows, and score with it.
 
-    def count(self, model: Any, rows: Rows) -> None:
-        """Take what is known without gradients from the training rows."""
-        ...
+    A learner belongs to one run. It may keep what it observes, and what its phases tell it.
+    """
 
-    def loss(self, model: Any, batch: Batch, rng: Rng) -> Tensor:
-        """The loss of a training batch; `rng` names the streams of this step."""
-        ...
+    def observe(self, model: LearnsT_contra, rows: Rows) -> None:
+        """Gather statistics of the training rows before the first step; by default none."""
 
-    def represent(self, model: Any, batch: Batch) -> Tensor:
-        """User vectors (B, D) that the output layer scores."""
-        ...
+    @abstractmethod
+    def loss(self, model: LearnsT_contra, batch: Batch, rng: Rng) -> Tensor:
+        """Compute the loss of a training batch; `rng` names the random streams of this step."""
 
-    def output(self, model: Any) -> Output:
-        """The layer that scores user vectors."""
-        ...
+    @abstractmethod
+    def num_outputs(self, model: LearnsT_contra) -> int:
+        """Return V, the number of items or classes that are scored."""
 
-    def decisions(self, model: Any, batch: Batch) -> Tensor | None:
-        """How much of each block's trainable copy a row reads (B, N), 0 to 1.
+    @abstractmethod
+    def scores(
+        self, model: LearnsT_contra, batch: Batch, candidate_BN: Tensor | None = None
+    ) -> Tensor:
+        """Score outputs for each row, float32.
 
-        None where all rows go through the same weights.
+        Args:
+            model: in evaluation mode.
+            batch: histories.
+            candidate_BN: int64 output indices of each row; None: all outputs, (B, V).
         """
-        ...
+
+    def diagnostics(self, model: LearnsT_contra, batch: Batch) -> Mapping[str, Tensor]:
+        """Return what is worth keeping of each row beside its scores, by name (B, ...).
+
+        `evaluate` keeps it with the cases and `export --what users` writes it. By default nothing.
+        """
+        return {}
 
 
-class Objective(ABC, Generic[ConfigT, ModelT]):
+AnyLearner: TypeAlias = Learner[Any]
+"""The learner of a model whose type only a checkpoint knows."""
+
+
+class VectorLearner(Learner[LearnsT_contra]):
+    """A learner that scores by the product of a user vector with an output layer.
+
+    Ranking in blocks, exports of vectors and cached encoders are for these.
+    """
+
+    @abstractmethod
+    def represent(self, model: LearnsT_contra, batch: Batch) -> Tensor:
+        """Encode each row as the user vector (B, D) that the output layer scores."""
+
+    @abstractmethod
+    def output(self, model: LearnsT_contra) -> Output:
+        """Return the layer over items or classes.
+
+        Raises:
+            UsageError: nothing has been learned about them.
+        """
+
+    @final
+    def num_outputs(self, model: LearnsT_contra) -> int:
+        """Return the rows of the output layer."""
+        return self.output(model).weight_VD.shape[0]
+
+    @final
+    def scores(
+        self, model: LearnsT_contra, batch: Batch, candidate_BN: Tensor | None = None
+    ) -> Tensor:
+        """Score by products of vectors (B, V) or (B, N)."""
+        score_BV = self.output(model).scores(self.represent(model, batch))
+        return score_BV if candidate_BN is None else score_BV.gather(1, candidate_BN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretraining(Generic[ModelT]):
+    """What an objective makes of a backbone, ready to be trained."""
+
+    model: ModelT
+    """Holds the backbone as its attribute `backbone`."""
+
+    learner: VectorLearner[ModelT]
+    """Its loss, and user vectors at the end of each history."""
+
+    measure: Callable[[Rows, Reporter], dict[str, float]] | None = None
+    """Measures the model on histories of people who are then kept out of training; `recognition`
+    among its figures chooses the best epoch where no items are ranked. It raises DivergedError
+    where there is nothing left to learn from. None: ranking says all."""
+
+    discard: Callable[[], None] = lambda: None
+    """Drops what only training needs from the model, in place: what is left, a checkpoint keeps."""
+
+
+class Objective(ABC, Generic[ConfigT]):
     """What `pretrain` optimises. Concrete subclasses are final."""
 
     config_type: ClassVar[type[Config]]
@@ -62,9 +128,6 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
 
     smallest_batch: ClassVar[int] = 1
     """Rows that a step must have, to learn anything from."""
-
-    holds_out_people: ClassVar[bool] = False
-    """Whether people of the valid part are kept out of training, for `measure`."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -80,97 +143,52 @@ class Objective(ABC, Generic[ConfigT, ModelT]):
         return None
 
     @abstractmethod
-    def assemble(self, backbone: Backbone, rng: Rng) -> ModelT:
-        """The backbone with this objective's own layers.
+    def build(self, backbone: Backbone, rng: Rng) -> Pretraining[Any]:
+        """Build what is trained: the backbone with this objective's own layers, and its learner."""
 
-        The result holds the backbone as its attribute `backbone`.
+    @abstractmethod
+    def item_learner(self) -> AnyLearner | None:
+        """Return who goes on with the source's items on a plain user model.
+
+        None where nothing is learned about single items: no ranking of held-out events then chooses
+        the best epoch, and no transfer can keep that task.
         """
-
-    @abstractmethod
-    def count(self, model: ModelT, rows: Rows) -> None:
-        """Take what is known without gradients from the training rows (item frequencies)."""
-
-    @abstractmethod
-    def loss(self, model: ModelT, batch: Batch, rng: Rng) -> Tensor:
-        """The loss of a training batch without targets: histories are all there is to learn."""
-
-    @abstractmethod
-    def represent(self, model: ModelT, batch: Batch) -> Tensor:
-        """Next-item user vectors (B, D) at the end of each history."""
-
-    @abstractmethod
-    def output(self, model: ModelT) -> Output:
-        """The layer over the source's items.
-
-        Raises:
-            UsageError: nothing has been learned about single items.
-        """
-
-    def decisions(self, model: ModelT, batch: Batch) -> Tensor | None:
-        """See `Learner.decisions`: there is nothing to choose between before a transfer."""
-        return None
-
-    @property
-    @abstractmethod
-    def item_learner(self) -> Learner | None:
-        """Who goes on, on a plain user model, with the source's items; None where nothing was
-        learned about them, so that no transfer can hold that task."""
-
-    @property
-    def ranks_items(self) -> bool:
-        """Whether there is an output layer, and ranking held-out events chooses the best epoch."""
-        return self.item_learner is not None
-
-    @abstractmethod
-    def measure(self, model: ModelT, people: Rows, reporter: Reporter) -> dict[str, float]:
-        """What validation looks at beside ranking, on the histories of people held out.
-
-        Where items are not ranked, the figure `recognition` chooses the best epoch.
-
-        Raises:
-            DivergedError: there is nothing left to learn from.
-        """
-
-    @abstractmethod
-    def keep(self, model: ModelT) -> ModelT:
-        """The model without what only training needs: what a checkpoint holds. In place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a method must be given; checked before any tensor is allocated."""
 
-    base: Literal["none", "pretrained"] = "pretrained"
-    """`none`: only the base's architecture and vocabulary are used, never its weights."""
-
-    objectives: frozenset[str] = frozenset()
-    """Pretraining objectives it accepts; empty accepts any."""
+    base: Literal["none", "architecture", "pretrained"] = "pretrained"
+    """`none`: nothing, so that BASE may be `none`. `architecture`: the base's shape and vocabulary,
+    never its weights. `pretrained`: all of it."""
 
     tasks: frozenset[str] = frozenset({"next-item", "cross-domain", "profile"})
     """Task kinds it can learn."""
 
-    backbones: frozenset[str] = frozenset()
-    """Backbones it knows how to change; empty accepts any."""
-
     items: Literal["ids", "content", "any"] = "ids"
     """What the base knows items by: their place in a table, or what they are."""
 
-    earlier: Literal["refused", "shared", "owned"] = "refused"
-    """Whether the base may hold tasks of its own, which the run then goes on holding: with weights
+    continues: Literal["refused", "shared", "owned"] = "refused"
+    """Whether the base may keep tasks of its own, which the run then goes on keeping: with weights
     that all tasks share, or with weights that each belong to one task."""
 
     first_task: bool = False
-    """Whether a base that was only pretrained must first go through the method's phases for the
-    task of its pretraining, as task 1."""
+    """Whether a base that was only pretrained must first be adapted to the task of its pretraining,
+    as task 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """A stretch of training with one set of trainable parameters and a fresh optimiser."""
 
     name: str
-    trainable: Sequence[nn.Parameter]
-    """The parameters that move, taken from the modules that own them; everything else is frozen."""
+    trainable: Sequence[str]
+    """Parameters that train, by their names in the model, as `names_of` gives them for the modules
+    that own them; everything else is frozen."""
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Multiples of the learning rate, by parameter name; 1 where a name is not said."""
 
     epochs_share: float = 1.0
     """Share of the configured epochs; 0 trains nothing, and the phase is closed at once."""
@@ -179,13 +197,41 @@ class Phase:
     """Told before each step how much of the phase is done (0 to 1): for what changes on the way,
     like a temperature. A function of that alone, so that a resumed run goes on as it would have."""
 
+    close: Callable[[Callable[[], float]], None] | None = None
+    """Called when the phase is done (Conure prunes here), with a function that measures the model
+    as it is: the validation metric that chooses epochs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapted:
+    """A base made ready for a task by a method: everything that is ever asked of the method."""
+
+    model: nn.Module
+    """The model for the task, before any training."""
+
+    learner: AnyLearner
+    phases: Sequence[Phase] = ()
+    """What trains, in order; none for methods that only count."""
+
+    keeps_tasks: bool = False
+    """Whether the run goes on keeping the tasks of the base, beside its own; `model` is then a
+    `UserModel`."""
+
+    encode_once: Callable[[Batch], Tensor | None] | None = None
+    """Encodes rows as vectors (B, D) that no phase changes, to be computed once per row; None where
+    the rows at hand have none."""
+
+    inherited: frozenset[str] = frozenset()
+    """Tensors that the model took over from the base, by their names in the model; `adapt` fills
+    it in."""
+
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class KeptTask:
     """A task that a base can do already."""
 
     task: Task
-    learner: Learner
+    learner: AnyLearner
     """Its loss and its scores."""
 
     model: UserModel
@@ -198,23 +244,27 @@ class Held:
     """The share of the then free weights that was pruned for it; None where none was."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """A pretrained run, or one that holds tasks, opened for transfer."""
+    """What a transfer begins with: a pretrained run, one that keeps tasks, or nothing."""
 
-    backbone: Backbone
-    """Freshly built with the run's weights; the method may change it in place."""
+    encoder: Backbone | None
+    """Freshly built with the run's weights; a method may change it in place. None: there is no
+    base, and only methods that need none are asked."""
 
-    head: LinearHead | None
+    num_items: int
+    """Items of the vocabulary that histories hold."""
+
+    head: LinearHead | None = None
     """The pretraining output layer over the source's items; None where it is the item table."""
 
-    objective: str
+    objective: str | None = None
     """Name of the pretraining objective."""
 
     transferred: bool = False
     """Whether it is a transferred run, and not one that was only pretrained."""
 
-    held: Sequence[Held] = ()
+    tasks: Sequence[KeptTask] = ()
     """The tasks it can do, in the order in which they were learned; the first is that of its
     pretraining, where the base can do that: not where nothing was learned about single items."""
 
@@ -223,72 +273,76 @@ class Base:
     kernel's name; None where tasks share all weights."""
 
     @property
+    def backbone(self) -> Backbone:
+        """The backbone, of a base that has one."""
+        assert self.encoder is not None, "a method whose needs.base is none asks for no backbone"
+        return self.encoder
+
+    @property
     def pretrained(self) -> list[nn.Module]:
         """What pretraining made: the backbone, and the output layer where there is one."""
-        return [self.backbone] if self.head is None else [self.backbone, self.head]
+        return [module for module in (self.encoder, self.head) if module is not None]
 
 
-class Method(ABC, Generic[ConfigT, ModelT]):
-    """A transfer method. Concrete subclasses are final and answer in their own file."""
+class Method(ABC, Generic[ConfigT]):
+    """A transfer method. Concrete subclasses are final; they keep no state between calls."""
 
     config_type: ClassVar[type[Config]]
     """The config class of `[method]`."""
 
     needs: ClassVar[Needs]
 
+    parameter_efficient: ClassVar[bool] = False
+    """Whether what it stores is small beside the backbone, by construction: at most 15 % of it at
+    default settings, item tables left out (contract test)."""
+
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
     @abstractmethod
-    def assemble(self, base: Base, task: Task, rng: Rng) -> ModelT:
-        """Surgery: the model for the task, at step 0."""
-
-    @abstractmethod
-    def phases(self, model: ModelT, task: Task) -> Sequence[Phase]:
-        """What trains, in order; an empty sequence for methods that only count."""
-
-    @abstractmethod
-    def count(self, model: ModelT, rows: Rows) -> None:
-        """Take what is known without gradients from the training rows (frequencies)."""
-
-    @abstractmethod
-    def loss(self, model: ModelT, batch: Batch, rng: Rng) -> Tensor:
-        """The loss of a training batch."""
-
-    @abstractmethod
-    def represent(self, model: ModelT, batch: Batch) -> Tensor:
-        """User vectors (B, D) that the output layer scores."""
-
-    @abstractmethod
-    def output(self, model: ModelT) -> Output:
-        """The layer over the task's items or classes."""
-
-    @abstractmethod
-    def decisions(self, model: ModelT, batch: Batch) -> Tensor | None:
-        """How much of each block's trainable copy a row reads (B, N), 0 to 1.
-
-        None where all rows go through the same weights.
-        """
-
-    @abstractmethod
-    def frozen_vectors(self, model: ModelT, batch: Batch) -> Tensor | None:
-        """Vectors that no phase changes, to be computed once per row; None where there are none."""
-
-    @abstractmethod
-    def close(self, model: ModelT, phase: Phase, quality: Callable[[], float]) -> None:
-        """When a phase is done (Conure prunes here); most methods `return None`.
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Build the model for a task from the base, and say how it learns.
 
         Args:
-            model: as the phase left it.
-            phase: that is done.
-            quality: measures the model as it is: the validation metric, higher is better.
+            base: may be changed in place.
+            task: what is to be learned.
+            rng: names the random streams of what is drawn.
         """
 
-    @abstractmethod
-    def holds(self, base: Base) -> bool:
-        """Whether the run goes on holding the tasks of the base, beside its own."""
+
+def adapt(method: Method[Any], base: Base, task: Task, rng: Rng) -> Adapted:
+    """Let a method adapt a base, and note which of the base's tensors its model took over."""
+    of_base: dict[int, Tensor] = {
+        id(tensor): tensor
+        for module in base.pretrained
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+    adapted = method.adapt(base, task, rng)
+    own = adapted.model.state_dict(keep_vars=True)
+    inherited = frozenset(name for name, tensor in own.items() if id(tensor) in of_base)
+    return replace(adapted, inherited=inherited)
 
 
-def facts(config: Config) -> dict[str, Any]:
-    """A config as the JSON facts that checkpoints keep."""
-    return config.model_dump(mode="json")
+def names_of(model: nn.Module, owners: Iterable[nn.Module | nn.Parameter]) -> list[str]:
+    """Name the parameters of some modules as the model does, in the order of the owners.
+
+    Names outlive wrapping, sharding and compiling, which replace parameters by others.
+
+    Args:
+        model: what holds the owners.
+        owners: modules of the model, or single parameters.
+    """
+    known: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        known.setdefault(id(parameter), name)
+    parameters = (
+        parameter
+        for owner in owners
+        for parameter in ([owner] if isinstance(owner, nn.Parameter) else owner.parameters())
+    )
+    return list(dict.fromkeys(known[id(parameter)] for parameter in parameters))
+
+
+def trained_names(phases: Iterable[Phase]) -> frozenset[str]:
+    """Collect the names of all parameters that any phase trains."""
+    return frozenset(name for phase in phases for name in phase.trainable)

@@ -8,21 +8,21 @@ are pruned and become free again; what is left is trained once more, and then fi
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, ClassVar, Literal, final
 
 from pydantic import Field
-from torch import Tensor
+from torch import nn
 
-from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import CheckpointError, UsageError
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Needs, Phase
+from recxfer.methods.contract import Adapted, Base, Method, Needs, Phase, names_of
 from recxfer.methods.supervised import (
     SupervisedConfig,
-    TaskMethod,
+    TaskLearner,
     further_model,
-    task_parameters,
+    task_modules,
 )
 from recxfer.methods.task import Task
 from recxfer.models.adapters.ownership import MOST_TASKS, Kernel, kernels, own_kernels
@@ -60,66 +60,73 @@ class ConureConfig(SupervisedConfig):
 
 
 @final
-class Conure(TaskMethod[ConureConfig]):
+class Conure(Method[ConureConfig]):
     """Train what is free, keep the largest of it, give the rest back."""
 
     config_type: ClassVar[type[Config]] = ConureConfig
-    needs: ClassVar[Needs] = Needs(earlier="owned", first_task=True)
+    needs: ClassVar[Needs] = Needs(continues="owned", first_task=True)
 
-    def __init__(self, config: ConureConfig) -> None:
-        super().__init__(config)
-        self._earlier: list[float] = []
-        """The rates of the tasks before."""
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Share out the kernels, and train those entries that no earlier task owns.
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`; of a base without owners, for the task of its pretraining."""
-        self._earlier = [held.rate for held in base.held if held.rate is not None]
-        number = len(self._earlier) + 1
+        A base without owners is adapted to the task of its pretraining, which was trained already.
+
+        Raises:
+            CheckpointError: too little is free.
+            UsageError: there are as many tasks as can be told apart.
+        """
+        earlier = [kept.rate for kept in base.tasks if kept.rate is not None]
+        number = len(earlier) + 1
         own_kernels(base.backbone, base.owners, number)
         if base.owners is None:
-            return UserModel(base.backbone, base.head, "last", classifies=False)
+            model = UserModel(base.backbone, base.head, "last", classifies=False)
+            trained = names_of(model, [model])
+            learner = base.tasks[0].learner if base.tasks else TaskLearner(self.config)
+            phases = self._phases(model, trained, earlier, already_trained=True)
+            return Adapted(model=model, learner=learner, phases=phases, keeps_tasks=True)
         _refuse_full(base.backbone, number)
         model = further_model(base, task, self.config.readout, rng, tied=False)
+        owners: list[nn.Module | nn.Parameter] = [k.weight for k in kernels(model.backbone)]
         if self.config.norms == "per-task":
             model.own_names = _names_of_norms(base.backbone)
-        return model
+            owners += [p for n, p in model.backbone.named_parameters() if n in model.own_names]
+        return Adapted(
+            model=model,
+            learner=TaskLearner(self.config),
+            phases=self._phases(
+                model,
+                names_of(model, [*owners, *task_modules(model, task)]),
+                earlier,
+                already_trained=False,
+            ),
+            keeps_tasks=True,
+        )
 
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`; task 1 was trained by pretraining."""
-        share = self.config.retrain
-        if kernels(model.backbone)[0].owned.number == 1:
-            everything = list(model.parameters())
-            return [Phase(PRUNE, everything, 0.0), Phase(RETRAIN, everything, share)]
-        own = [p for name, p in model.backbone.named_parameters() if name in model.own_names]
-        trainable = [kernel.weight for kernel in kernels(model.backbone)] + own
-        trainable += task_parameters(model, task)
-        return [Phase(TRAIN, trainable), Phase(RETRAIN, trainable, share)]
+    def _phases(
+        self,
+        model: UserModel,
+        trained: Sequence[str],
+        earlier: Sequence[float],
+        *,
+        already_trained: bool,
+    ) -> list[Phase]:
+        """Train, prune, retrain."""
+        first = Phase(
+            name=PRUNE if already_trained else TRAIN,
+            trainable=trained,
+            epochs_share=0.0 if already_trained else 1.0,
+            close=partial(self._prune, model, earlier),
+        )
+        return [first, Phase(name=RETRAIN, trainable=trained, epochs_share=self.config.retrain)]
 
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`."""
-        self.usual.count(model, rows)
-
-    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`."""
-        return self.usual.loss(model, batch, rng)
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: the lowest kernel is in the first block."""
-        return None
-
-    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: prune once the task is trained."""
-        if phase.name == RETRAIN:
-            return
+    def _prune(
+        self, model: UserModel, earlier: Sequence[float], quality: Callable[[], float]
+    ) -> None:
         found = kernels(model.backbone)
         rate = self.config.prune
         if rate == "auto":
-            rate = _largest_rate(found, self._earlier, self.config.tolerance, quality)
-        _prune(found, self._earlier, rate)
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`."""
-        return True
+            rate = _largest_rate(found, earlier, self.config.tolerance, quality)
+        _prune(found, earlier, rate)
 
 
 def _names_of_norms(backbone: Backbone) -> frozenset[str]:

@@ -6,7 +6,7 @@ weighed by the Fisher information of these tasks. One penalty around the weights
 for all earlier tasks (Huszar 2018, arXiv 1712.03847): nothing but weights has to be kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -16,8 +16,16 @@ from torch import Tensor, nn
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Held, Needs, Phase
-from recxfer.methods.supervised import SupervisedConfig, TaskMethod, further_model
+from recxfer.methods.contract import (
+    Adapted,
+    Base,
+    KeptTask,
+    Method,
+    Needs,
+    Phase,
+    names_of,
+)
+from recxfer.methods.supervised import SupervisedConfig, TaskLearner, further_model
 from recxfer.methods.task import Task
 from recxfer.models.user_model import UserModel
 
@@ -33,34 +41,39 @@ class EWCConfig(SupervisedConfig):
 
 
 @final
-class EWC(TaskMethod[EWCConfig]):
+class EWC(Method[EWCConfig]):
     """Train everything, on a spring."""
 
     config_type: ClassVar[type[Config]] = EWCConfig
-    needs: ClassVar[Needs] = Needs(earlier="shared")
+    needs: ClassVar[Needs] = Needs(continues="shared")
 
-    def __init__(self, config: EWCConfig) -> None:
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Train all weights of the base, held back by what its tasks depend on."""
+        model = further_model(base, task, self.config.readout, rng, tied=True)
+        return Adapted(
+            model=model,
+            learner=EWCLearner(self.config, base.tasks, rng),
+            phases=[Phase(name="ewc", trainable=names_of(model, [model]))],
+            keeps_tasks=True,
+        )
+
+
+class EWCLearner(TaskLearner):
+    """The usual loss of a task, and a penalty on leaving the weights that earlier tasks need."""
+
+    def __init__(self, config: EWCConfig, earlier: Sequence[KeptTask], rng: Rng) -> None:
         super().__init__(config)
-        self._held: Sequence[Held] = ()
-        self._rng = Rng(0)
+        self._strength, self._people = config.strength, config.people
+        self._earlier, self._rng = earlier, rng
         self._springs: list[tuple[nn.Parameter, Tensor, Tensor]] = []
         """Parameter, where it was, and how much earlier tasks depend on it."""
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
-        self._held, self._rng = base.held, rng
-        return further_model(base, task, self.config.readout, rng, tied=True)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        return [Phase("ewc", list(model.parameters()))]
-
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`: also what earlier tasks depend on, at the weights of the base."""
-        self.usual.count(model, rows)
+    def observe(self, model: UserModel, rows: Rows) -> None:
+        """Measure what earlier tasks depend on, at the weights of the base."""
+        super().observe(model, rows)
         fisher = {id(p): torch.zeros_like(p) for p in model.backbone.parameters()}
-        for held in self._held:
-            for parameter, square in self._information(held):
+        for kept in self._earlier:
+            for parameter, square in self._information(kept):
                 if id(parameter) in fisher:  # and not an item table that is the task's own
                     fisher[id(parameter)] += square
         self._springs = [
@@ -68,39 +81,28 @@ class EWC(TaskMethod[EWCConfig]):
         ]
 
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`."""
+        """Add the penalty to the loss of the task (equation 3)."""
         penalty = torch.stack(
             [(weight * (p - start).square()).sum() for p, start, weight in self._springs]
         ).sum()
-        return self.usual.loss(model, batch, rng) + 0.5 * self.config.strength * penalty
+        return super().loss(model, batch, rng) + 0.5 * self._strength * penalty
 
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: nothing is frozen."""
-        return None
-
-    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there is nothing left to do."""
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`."""
-        return True
-
-    def _information(self, held: Held) -> list[tuple[nn.Parameter, Tensor]]:
-        """The mean squared gradient of each weight over single training rows of a task.
+    def _information(self, kept: KeptTask) -> list[tuple[nn.Parameter, Tensor]]:
+        """Average the squared gradient of each weight over single training rows of a task.
 
         This is the diagonal of the empirical Fisher information: labels are those of the rows.
         """
-        device = next(held.model.backbone.parameters()).device
-        model = held.model.to(device).eval()
-        rows = held.rows()
-        held.learner.count(model, rows)
+        device = next(kept.model.backbone.parameters()).device
+        model = kept.model.to(device).eval()
+        rows = kept.rows()
+        kept.learner.observe(model, rows)
         drawn = torch.randperm(len(rows), generator=self._rng.generator("fisher"))
-        drawn = drawn[: self.config.people]
+        drawn = drawn[: self._people]
         parameters = [p for p in model.backbone.parameters() if p.requires_grad]
         sums = [torch.zeros_like(p) for p in parameters]
         for place, row in enumerate(drawn):
             batch = rows.batch(row[None]).to(device)
-            loss = held.learner.loss(model, batch, Rng(self._rng.derive("fisher", place)))
+            loss = kept.learner.loss(model, batch, Rng(self._rng.derive("fisher", place)))
             for total, gradient in zip(
                 sums, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True
             ):

@@ -4,23 +4,14 @@ The reference that parameter-efficient methods are measured against (FineAll in 
 and, task after task, the network that forgets (SinMoAll in Conure, table 2).
 """
 
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar, final
 
-from torch import Tensor
-
-from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Needs, Phase
-from recxfer.methods.supervised import (
-    SupervisedConfig,
-    TaskMethod,
-    further_model,
-    user_model,
-)
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, further_model, in_one_phase, user_model
 from recxfer.methods.task import Task
-from recxfer.models.user_model import UserModel
 
 
 class FineTuneConfig(SupervisedConfig):
@@ -32,37 +23,19 @@ class FineTuneConfig(SupervisedConfig):
 
 
 @final
-class FineTune(TaskMethod[FineTuneConfig]):
+class FineTune(Method[FineTuneConfig]):
     """Train everything but what earlier tasks have of their own."""
 
     config_type: ClassVar[type[Config]] = FineTuneConfig
-    needs: ClassVar[Needs] = Needs(earlier="shared")
+    needs: ClassVar[Needs] = Needs(continues="shared")
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
-        if self.holds(base):
-            return further_model(base, task, self.config.readout, rng, tied=True)
-        return user_model(base, task, self.config.readout, rng)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        return [Phase("finetune", list(model.parameters()))]
-
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`."""
-        self.usual.count(model, rows)
-
-    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`."""
-        return self.usual.loss(model, batch, rng)
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: nothing is frozen."""
-        return None
-
-    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there is nothing left to do."""
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`."""
-        return base.transferred or self.config.keep_pretraining
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Train all weights of the base."""
+        keeps_tasks = base.transferred or self.config.keep_pretraining
+        readout = self.config.readout
+        if keeps_tasks:
+            model = further_model(base, task, readout, rng, tied=True)
+        else:
+            model = user_model(base, task, readout, rng)
+        adapted = in_one_phase("finetune", model, [model], self.config)
+        return replace(adapted, keeps_tasks=keeps_tasks)

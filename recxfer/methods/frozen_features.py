@@ -1,20 +1,18 @@
-"""What `unisrec` and `linear-adaptor` share: an adaptor on features that do not move.
+"""Adapt frozen features of items: what `unisrec` and `linear-adaptor` share.
 
 The item encoders of the base are frozen. What they give before the base's projections is computed
 once, and goes through an adaptor of the method's own into the user encoder.
 """
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Literal, TypeVar
+from collections.abc import Callable
+from typing import Literal
 
 from pydantic import Field, model_validator
 from torch import nn
 
 from recxfer.foundation.rng import Rng
-from recxfer.methods.content_method import ContentMethod, new_user_encoder, user_parameters
-from recxfer.methods.contract import Base, Phase
-from recxfer.methods.task import Task
+from recxfer.methods.content_method import content_adapted, new_user_encoder, user_parameters
+from recxfer.methods.contract import Adapted, Base
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig, refuse_both_sides
 from recxfer.models.content.attach import content_table, freeze_encoders, replace_projections
 from recxfer.models.user_model import UserModel
@@ -45,43 +43,45 @@ class FrozenFeaturesConfig(ContentLossConfig):
         return self
 
 
-FrozenFeaturesT = TypeVar("FrozenFeaturesT", bound=FrozenFeaturesConfig)
+def learner_of(
+    config: FrozenFeaturesConfig, learner_type: type[ContentLearner] = ContentLearner
+) -> ContentLearner:
+    """Build a learner that scores as the settings say."""
+    return learner_type(config, config.temperature if config.scores == "cosine" else None)
 
 
-class FrozenFeatures(ContentMethod[FrozenFeaturesT]):
-    """A method that differs from its neighbours in the adaptor.
+def adapt_features(
+    config: FrozenFeaturesConfig,
+    base: Base,
+    rng: Rng,
+    new_adaptor: Callable[[int, int], nn.Module],
+    learner: ContentLearner,
+) -> Adapted:
+    """Freeze the item encoders, and put an adaptor of its own behind each of them.
 
-    What a subclass answers: `adaptor` and `count`. Nothing here is overridden.
+    The vector of items that have no content trains with the adaptor.
+
+    Args:
+        config: of the method.
+        base: knows items by their content.
+        rng: names the random streams of what is drawn.
+        new_adaptor: makes one from the widths of features and of vectors: (M, features) to
+            (M, width).
+        learner: its loss and its scores.
+
+    Raises:
+        ConfigError: the loss would show the user encoder what it is to predict.
     """
-
-    def __init__(self, config: FrozenFeaturesT) -> None:
-        super().__init__(config)
-        temperature = config.temperature if config.scores == "cosine" else None
-        self.learner = ContentLearner(config, temperature)
-
-    @abstractmethod
-    def adaptor(self, features: int, width: int) -> nn.Module:
-        """A new adaptor: (M, features) to (M, width)."""
-
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`: every encoder has an adaptor of its own.
-
-        Raises:
-            ConfigError: the loss would show the user encoder what it is to predict.
-        """
-        backbone = base.backbone
-        refuse_both_sides(self.config, backbone)
-        if self.config.user_encoder == "new":
-            backbone = new_user_encoder(backbone, rng)
-        table = content_table(backbone)
-        freeze_encoders(table)
-        rng.seed_all("adaptor")
-        replace_projections(table, self.adaptor)
-        return UserModel(backbone, None, "last", classifies=False)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`: with the adaptor, the vector of items that have no content."""
-        moving = content_table(model.backbone).projection_parameters()
-        if self.config.trains == "all":
-            moving = [*moving, *user_parameters(model.backbone)]
-        return [Phase("adaptor", moving)]
+    backbone = base.backbone
+    refuse_both_sides(config, backbone)
+    if config.user_encoder == "new":
+        backbone = new_user_encoder(backbone, rng)
+    table = content_table(backbone)
+    freeze_encoders(table)
+    rng.seed_all("adaptor")
+    replace_projections(table, new_adaptor)
+    model = UserModel(backbone, None, "last", classifies=False)
+    trained = list(table.projection_parameters())
+    if config.trains == "all":
+        trained += user_parameters(backbone)
+    return content_adapted("adaptor", model, trained, learner)

@@ -5,26 +5,16 @@ section 2.1. The adapter is PeterRec's serial patch; what differs is that every 
 trains, not the patches alone. It starts at exactly the identity; the paper's starts near it.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, final
 
 from pydantic import Field
-from torch import Tensor, nn
 
-from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Needs, Phase
-from recxfer.methods.supervised import (
-    SupervisedConfig,
-    SupervisedMethod,
-    parameters_of,
-    task_parameters,
-    user_model,
-)
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
 from recxfer.methods.task import Task
-from recxfer.models.adapters.patches import graft, grafted
-from recxfer.models.user_model import UserModel
+from recxfer.models.adapters.patches import graft
 
 
 class HoulsbyConfig(SupervisedConfig):
@@ -35,26 +25,18 @@ class HoulsbyConfig(SupervisedConfig):
 
 
 @final
-class Houlsby(SupervisedMethod[HoulsbyConfig]):
+class Houlsby(Method[HoulsbyConfig]):
     """Train adapters, norms, tokens and head."""
 
     config_type: ClassVar[type[Config]] = HoulsbyConfig
     needs: ClassVar[Needs] = Needs()
+    parameter_efficient: ClassVar[bool] = True
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Graft an adapter behind every sublayer."""
         rng.seed_all("patches")
-        graft(base.backbone, self.config.bottleneck, "serial", per_block=None)
-        return user_model(base, task, self.config.readout, rng)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        owners: list[nn.Module] = list(grafted(model.backbone))
-        for block in model.backbone.residual_blocks:
-            owners += block.norm_modules()
-        owners.append(model.backbone.above)
-        return [Phase("adapters", parameters_of(owners) + task_parameters(model, task))]
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: the lowest adapter is in the first block."""
-        return None
+        adapters = graft(base.backbone, self.config.bottleneck, "serial", per_block=None)
+        model = user_model(base, task, self.config.readout, rng)
+        norms = [norm for block in model.backbone.residual_blocks for norm in block.norm_modules()]
+        trained = [*adapters, *norms, model.backbone.above, *task_modules(model, task)]
+        return in_one_phase("adapters", model, trained, self.config)

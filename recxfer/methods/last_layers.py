@@ -3,26 +3,16 @@
 FineLast1 and FineLast2 in PeterRec, table 2.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, final
 
 from pydantic import Field
-from torch import Tensor
 
-from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Needs, Phase
-from recxfer.methods.supervised import (
-    SupervisedConfig,
-    SupervisedMethod,
-    parameters_of,
-    task_parameters,
-    user_model,
-)
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
 from recxfer.methods.task import Task
-from recxfer.models.user_model import UserModel
 
 
 class LastLayersConfig(SupervisedConfig):
@@ -33,28 +23,25 @@ class LastLayersConfig(SupervisedConfig):
 
 
 @final
-class LastLayers(SupervisedMethod[LastLayersConfig]):
+class LastLayers(Method[LastLayersConfig]):
     """Train the top of the backbone, what is above it, and the head."""
 
     config_type: ClassVar[type[Config]] = LastLayersConfig
     needs: ClassVar[Needs] = Needs()
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Train the highest blocks and what stands above them.
+
+        Raises:
+            ConfigError: the backbone has fewer blocks.
+        """
         there = len(base.backbone.blocks)
         if self.config.layers > there:
             raise ConfigError(
                 f"method.layers is {self.config.layers}, but the backbone has {there} blocks",
                 hint=f"set layers to {there} or less; --method finetune trains everything",
             )
-        return user_model(base, task, self.config.readout, rng)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
+        model = user_model(base, task, self.config.readout, rng)
         top = model.backbone.residual_blocks[-self.config.layers :]
-        trainable = parameters_of([*top, model.backbone.above])
-        return [Phase("last-layers", trainable + task_parameters(model, task))]
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: the vectors change with the top blocks."""
-        return None
+        trained = [*top, model.backbone.above, *task_modules(model, task)]
+        return in_one_phase("last-layers", model, trained, self.config)

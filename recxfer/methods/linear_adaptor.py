@@ -6,13 +6,13 @@ The plain way to use a pretrained encoder of texts or pictures in a recommender,
 
 from typing import ClassVar, final
 
-from torch import nn
-
-from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config
-from recxfer.methods.frozen_features import FrozenFeatures, FrozenFeaturesConfig
+from recxfer.foundation.rng import Rng
+from recxfer.methods.content_method import CONTENT_NEEDS
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.frozen_features import FrozenFeaturesConfig, adapt_features, learner_of
+from recxfer.methods.task import Task
 from recxfer.models.content.adaptor import linear_adaptor
-from recxfer.models.user_model import UserModel
 
 
 class LinearAdaptorConfig(FrozenFeaturesConfig):
@@ -20,15 +20,12 @@ class LinearAdaptorConfig(FrozenFeaturesConfig):
 
 
 @final
-class LinearAdaptor(FrozenFeatures[LinearAdaptorConfig]):
+class LinearAdaptor(Method[LinearAdaptorConfig]):
     """One linear layer for each encoder."""
 
     config_type: ClassVar[type[Config]] = LinearAdaptorConfig
+    needs: ClassVar[Needs] = CONTENT_NEEDS
 
-    def adaptor(self, features: int, width: int) -> nn.Module:
-        """See `FrozenFeatures.adaptor`."""
-        return linear_adaptor(features, width)
-
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`."""
-        self.learner.count(model, rows)
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Put a linear layer behind each frozen encoder."""
+        return adapt_features(self.config, base, rng, linear_adaptor, learner_of(self.config))

@@ -5,26 +5,16 @@ paper updates the attention's query and value projections; here every weight mat
 an update, so that the method means the same on convolutions.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, final
 
 from pydantic import Field
-from torch import Tensor
 
-from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Needs, Phase
-from recxfer.methods.supervised import (
-    SupervisedConfig,
-    SupervisedMethod,
-    parameters_of,
-    task_parameters,
-    user_model,
-)
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
 from recxfer.methods.task import Task
-from recxfer.models.adapters.low_rank import LowRank, add_low_rank
-from recxfer.models.user_model import UserModel
+from recxfer.models.adapters.low_rank import add_low_rank
 
 
 class LoRAConfig(SupervisedConfig):
@@ -38,24 +28,18 @@ class LoRAConfig(SupervisedConfig):
 
 
 @final
-class LoRA(SupervisedMethod[LoRAConfig]):
+class LoRA(Method[LoRAConfig]):
     """Train low-rank updates, tokens and head."""
 
     config_type: ClassVar[type[Config]] = LoRAConfig
     needs: ClassVar[Needs] = Needs()
+    parameter_efficient: ClassVar[bool] = True
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Put low-rank updates on the frozen kernels."""
         rank = self.config.rank or max(1, base.backbone.width // 16)
         rng.seed_all("low-rank")
-        add_low_rank(base.backbone, rank, self.config.alpha or 2.0 * rank)
-        return user_model(base, task, self.config.readout, rng)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        updates = [module for module in model.modules() if isinstance(module, LowRank)]
-        return [Phase("lora", parameters_of(updates) + task_parameters(model, task))]
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: the lowest update is in the first block."""
-        return None
+        updates = add_low_rank(base.backbone, rank, self.config.alpha or 2.0 * rank)
+        model = user_model(base, task, self.config.readout, rng)
+        trained = [*updates, *task_modules(model, task)]
+        return in_one_phase("lora", model, trained, self.config)

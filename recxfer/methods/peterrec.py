@@ -8,26 +8,17 @@ frozen embedding of item 0), patches start at exactly zero, and parallel patches
 skip of their own. Step 0 therefore equals the pretrained network.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal, final
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Needs, Phase
-from recxfer.methods.supervised import (
-    SupervisedConfig,
-    SupervisedMethod,
-    parameters_of,
-    task_parameters,
-    user_model,
-)
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
 from recxfer.methods.task import Task
-from recxfer.models.adapters.patches import Insertion, graft, grafted
-from recxfer.models.user_model import UserModel
+from recxfer.models.adapters.patches import Insertion, graft
 
 
 class PeterRecConfig(SupervisedConfig):
@@ -47,27 +38,21 @@ class PeterRecConfig(SupervisedConfig):
 
 
 @final
-class PeterRec(SupervisedMethod[PeterRecConfig]):
+class PeterRec(Method[PeterRecConfig]):
     """Train patches, tokens and head; everything else keeps its bits."""
 
     config_type: ClassVar[type[Config]] = PeterRecConfig
     needs: ClassVar[Needs] = Needs()
+    parameter_efficient: ClassVar[bool] = True
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Graft patches onto the frozen backbone."""
         config = self.config
         rng.seed_all("patches")
-        graft(base.backbone, config.bottleneck, config.insertion, config.per_block)
-        return user_model(base, task, self.config.readout, rng)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        owners: list[nn.Module] = list(grafted(model.backbone))
-        if self.config.train_norms:
+        patches = graft(base.backbone, config.bottleneck, config.insertion, config.per_block)
+        model = user_model(base, task, config.readout, rng)
+        trained: list[nn.Module] = [*patches]
+        if config.train_norms:
             for block in model.backbone.residual_blocks:
-                owners += block.norm_modules()[-1:]
-        return [Phase("patches", parameters_of(owners) + task_parameters(model, task))]
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: the lowest patch is in the first block."""
-        return None
+                trained += block.norm_modules()[-1:]
+        return in_one_phase("patches", model, trained + task_modules(model, task), config)

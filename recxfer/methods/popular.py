@@ -3,7 +3,6 @@
 The floor of every comparison: popular items, or the majority class.
 """
 
-from collections.abc import Callable, Sequence
 from typing import ClassVar, final
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Method, Needs, Phase
+from recxfer.methods.contract import Adapted, Base, Method, Needs, VectorLearner
 from recxfer.methods.task import Task
 from recxfer.models.losses.item_loss import count_outputs
 from recxfer.models.scoring import Output
@@ -32,50 +31,35 @@ class PopularModel(nn.Module):
         self.register_buffer("log_frequency_V", torch.zeros(num_outputs))
 
 
+class PopularLearner(VectorLearner[PopularModel]):
+    """Score by frequency; there is nothing to minimise."""
+
+    def observe(self, model: PopularModel, rows: Rows) -> None:
+        """Count outputs; one is added to each count, so that logarithms are finite."""
+        count_V = count_outputs(rows, model.log_frequency_V.numel()).double() + 1
+        model.log_frequency_V.copy_((count_V / count_V.sum()).log())
+
+    def loss(self, model: PopularModel, batch: Batch, rng: Rng) -> Tensor:
+        """Return a constant: no phase trains."""
+        return -model.log_frequency_V.mean()
+
+    def represent(self, model: PopularModel, batch: Batch) -> Tensor:
+        """Encode every user alike."""
+        return torch.zeros(batch.item_BL.shape[0], 1, device=batch.item_BL.device)
+
+    def output(self, model: PopularModel) -> Output:
+        """Return a layer in which biases alone decide."""
+        bias_V = model.log_frequency_V
+        return Output(torch.zeros(bias_V.numel(), 1, device=bias_V.device), bias_V)
+
+
 @final
-class Popular(Method[PopularConfig, PopularModel]):
+class Popular(Method[PopularConfig]):
     """Count, and train nothing."""
 
     config_type: ClassVar[type[Config]] = PopularConfig
     needs: ClassVar[Needs] = Needs(base="none", items="any")
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> PopularModel:
-        """See `Method.assemble`."""
-        return PopularModel(task.num_outputs)
-
-    def phases(self, model: PopularModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`: there is nothing to train."""
-        return []
-
-    def count(self, model: PopularModel, rows: Rows) -> None:
-        """See `Method.count`; one is added to each count, so that logarithms are finite."""
-        count_V = count_outputs(rows, model.log_frequency_V.numel()).double() + 1
-        model.log_frequency_V.copy_((count_V / count_V.sum()).log())
-
-    def loss(self, model: PopularModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`; never minimised, since no phase trains."""
-        return -model.log_frequency_V.mean()
-
-    def represent(self, model: PopularModel, batch: Batch) -> Tensor:
-        """See `Method.represent`: the same for every user."""
-        return torch.zeros(batch.item_BL.shape[0], 1, device=batch.item_BL.device)
-
-    def output(self, model: PopularModel) -> Output:
-        """See `Method.output`: biases alone decide."""
-        bias_V = model.log_frequency_V
-        return Output(torch.zeros(bias_V.numel(), 1, device=bias_V.device), bias_V)
-
-    def decisions(self, model: PopularModel, batch: Batch) -> Tensor | None:
-        """See `Method.decisions`: there are no blocks."""
-        return None
-
-    def frozen_vectors(self, model: PopularModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: nothing trains, so nothing is worth keeping."""
-        return None
-
-    def close(self, model: PopularModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there are no phases."""
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`: nothing of the base is used."""
-        return False
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Count what is chosen; nothing of the base is used."""
+        return Adapted(model=PopularModel(task.num_outputs), learner=PopularLearner())

@@ -7,7 +7,7 @@ that the others must do without. The memory is drawn anew from the datasets of e
 must be there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, final
 
 import torch
@@ -17,8 +17,16 @@ from torch import Tensor
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Held, Needs, Phase
-from recxfer.methods.supervised import SupervisedConfig, TaskMethod, further_model
+from recxfer.methods.contract import (
+    Adapted,
+    Base,
+    KeptTask,
+    Method,
+    Needs,
+    Phase,
+    names_of,
+)
+from recxfer.methods.supervised import SupervisedConfig, TaskLearner, further_model
 from recxfer.methods.task import Task
 from recxfer.models.user_model import TaskLayers, UserModel
 
@@ -34,57 +42,50 @@ class ReplayConfig(SupervisedConfig):
 
 
 @final
-class Replay(TaskMethod[ReplayConfig]):
+class Replay(Method[ReplayConfig]):
     """Train everything, the output layers of earlier tasks included."""
 
     config_type: ClassVar[type[Config]] = ReplayConfig
-    needs: ClassVar[Needs] = Needs(earlier="shared")
+    needs: ClassVar[Needs] = Needs(continues="shared")
 
-    def __init__(self, config: ReplayConfig) -> None:
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Train all weights of the base and of its tasks."""
+        model = further_model(base, task, self.config.readout, rng, tied=True)
+        model.earlier.extend(TaskLayers(kept.model) for kept in base.tasks)
+        return Adapted(
+            model=model,
+            learner=ReplayLearner(self.config, base.tasks, rng),
+            phases=[Phase(name="replay", trainable=names_of(model, [model]))],
+            keeps_tasks=True,
+        )
+
+
+class ReplayLearner(TaskLearner):
+    """The usual loss of a task, and that of remembered rows of an earlier one."""
+
+    def __init__(self, config: ReplayConfig, earlier: Sequence[KeptTask], rng: Rng) -> None:
         super().__init__(config)
-        self._held: Sequence[Held] = ()
-        self._rng = Rng(0)
+        self._most = None if config.memory == "all" else config.memory
+        self._strength = config.strength
+        self._earlier, self._rng = earlier, rng
         self._memory: list[Rows] = []
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
-        self._held, self._rng = base.held, rng
-        model = further_model(base, task, self.config.readout, rng, tied=True)
-        model.earlier.extend(TaskLayers(held.model) for held in base.held)
-        return model
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        return [Phase("replay", list(model.parameters()))]
-
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`: also remember."""
-        self.usual.count(model, rows)
+    def observe(self, model: UserModel, rows: Rows) -> None:
+        """Remember rows of earlier tasks, beside what the task itself counts."""
+        super().observe(model, rows)
         self._memory = []
-        most = None if self.config.memory == "all" else self.config.memory
-        for place, held in enumerate(self._held):
-            earlier = held.rows()
-            held.learner.count(held.model, earlier)
-            drawn = torch.randperm(len(earlier), generator=self._rng.generator("memory", place))
-            self._memory.append(earlier.take(drawn[:most]))
+        for place, kept in enumerate(self._earlier):
+            known = kept.rows()
+            kept.learner.observe(kept.model, known)
+            drawn = torch.randperm(len(known), generator=self._rng.generator("memory", place))
+            self._memory.append(known.take(drawn[: self._most]))
 
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`: of the batch, and of as many rows of one earlier task."""
+        """Add the loss of as many rows of one earlier task."""
         generator = rng.generator("replay")
-        place = int(torch.randint(len(self._held), (), generator=generator))
-        held, memory = self._held[place], self._memory[place]
+        place = int(torch.randint(len(self._earlier), (), generator=generator))
+        kept, memory = self._earlier[place], self._memory[place]
         row_B = torch.randint(len(memory), (len(batch.row_B),), generator=generator)
         remembered = memory.batch(row_B).to(batch.item_BL.device)
-        old = held.learner.loss(held.model, remembered, Rng(rng.derive("replay")))
-        return self.usual.loss(model, batch, rng) + self.config.strength * old
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: nothing is frozen."""
-        return None
-
-    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there is nothing left to do."""
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`."""
-        return True
+        old = kept.learner.loss(kept.model, remembered, Rng(rng.derive("replay")))
+        return super().loss(model, batch, rng) + self._strength * old

@@ -3,20 +3,15 @@
 What pretraining must beat (PeterZero in PeterRec, table 2).
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, final
 
-from torch import Tensor
-
-from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Needs, Phase
-from recxfer.methods.supervised import SupervisedConfig, SupervisedMethod, user_model
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, in_one_phase, user_model
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
-from recxfer.models.user_model import UserModel
 
 
 class ScratchConfig(SupervisedConfig):
@@ -24,24 +19,18 @@ class ScratchConfig(SupervisedConfig):
 
 
 @final
-class Scratch(SupervisedMethod[ScratchConfig]):
+class Scratch(Method[ScratchConfig]):
     """Forget the pretrained weights, then train everything."""
 
     config_type: ClassVar[type[Config]] = ScratchConfig
-    needs: ClassVar[Needs] = Needs(base="none")
+    needs: ClassVar[Needs] = Needs(base="architecture")
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Draw the weights of the base's architecture anew."""
         old = base.backbone
         rng.seed_all("backbone")
         new = type(old)(old.config, old.num_items, causal=old.causal)
         head = None if base.head is None else LinearHead(old.width, old.num_items)
-        return user_model(replace(base, backbone=new, head=head), task, self.config.readout, rng)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        return [Phase("scratch", list(model.parameters()))]
-
-    def frozen_vectors(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: nothing is frozen."""
-        return None
+        fresh = replace(base, encoder=new, head=head)
+        model = user_model(fresh, task, self.config.readout, rng)
+        return in_one_phase("scratch", model, [model], self.config)

@@ -1,15 +1,14 @@
-"""What all methods share that train a user model on examples: loss, vectors and output layer."""
+"""Build user models for tasks, and train them on the usual loss of a task."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from copy import deepcopy
-from typing import Literal, TypeVar
+from typing import Literal
 
 from torch import Tensor, nn
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Method, Phase
+from recxfer.methods.contract import Adapted, Base, Phase, VectorLearner, names_of
 from recxfer.methods.objectives.next_item import next_item_loss
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
@@ -30,103 +29,62 @@ class SupervisedConfig(ItemLossConfig):
     cross-domain tasks. The `next-item` task always reads the last event."""
 
 
-SupervisedT = TypeVar("SupervisedT", bound=SupervisedConfig)
-
-
-class TaskLearner:
-    """The usual loss of a task, and its scores: a `Learner` of user models."""
+class TaskLearner(VectorLearner[UserModel]):
+    """The usual loss of a task, and its scores, for user models."""
 
     def __init__(self, config: ItemLossConfig) -> None:
         self._config = config
         self._item_loss: ItemLoss | None = None
 
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Learner.count`: how often items occur, for drawing negatives."""
-        num_outputs = model.output().weight_VD.shape[0]
-        self._item_loss = ItemLoss.of_rows(self._config, rows, num_outputs)
+    def observe(self, model: UserModel, rows: Rows) -> None:
+        """Count how often items occur, for drawing negatives."""
+        self._item_loss = ItemLoss.of_rows(self._config, rows, self.num_outputs(model))
 
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Learner.loss`: of every position, of a target item, or of a class."""
+        """Compute the loss of every position, of a target item, or of a class."""
         if batch.target_B is None:
-            assert self._item_loss is not None, "count() comes before loss()"
-            return next_item_loss(model, self._item_loss, batch, rng)
+            return next_item_loss(model, self._observed, batch, rng)
         return self.loss_of(model, self.represent(model, batch), batch.target_B, rng)
 
     def loss_of(self, model: UserModel, user_BD: Tensor, target_B: Tensor, rng: Rng) -> Tensor:
-        """The loss of user vectors (B, D), however they were made."""
+        """Compute the loss of user vectors (B, D), however they were made."""
         output = model.output()
         if model.classifies:
             return softmax_loss(user_BD, output.weight_VD, target_B, output.bias_V)
-        assert self._item_loss is not None, "count() comes before loss()"
-        return self._item_loss(user_BD, output, target_B, rng.generator("negatives"))
+        return self._observed(user_BD, output, target_B, rng.generator("negatives"))
 
     def represent(self, model: UserModel, batch: Batch) -> Tensor:
-        """See `Learner.represent`."""
+        """Encode each row, unless that was done once for all."""
         if batch.cached_BD is not None:
             return batch.cached_BD
         return model.user_vectors(batch.item_BL, batch.length_B)
 
     def output(self, model: UserModel) -> Output:
-        """See `Learner.output`."""
+        """Return the model's output layer."""
         return model.output()
 
-    def decisions(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Learner.decisions`: one way for all."""
-        return None
+    @property
+    def _observed(self) -> ItemLoss:
+        assert self._item_loss is not None, "observe() comes before loss()"
+        return self._item_loss
 
 
-class TaskMethod(Method[SupervisedT, UserModel]):
-    """A method that trains a user model, with the usual loss of a task at hand.
+def in_one_phase(
+    name: str,
+    model: UserModel,
+    owners: Iterable[nn.Module | nn.Parameter],
+    config: SupervisedConfig,
+) -> Adapted:
+    """Train a user model on the usual loss of its task, in one phase.
 
-    What a subclass answers: all but `represent`, `output` and `decisions`. Nothing here is
-    overridden.
+    Args:
+        name: of the phase.
+        model: for the task.
+        owners: what trains: modules of the model, or single parameters.
+        config: of the method.
     """
-
-    def __init__(self, config: SupervisedT) -> None:
-        super().__init__(config)
-        self.usual = TaskLearner(config)
-
-    def represent(self, model: UserModel, batch: Batch) -> Tensor:
-        """See `Method.represent`."""
-        return self.usual.represent(model, batch)
-
-    def output(self, model: UserModel) -> Output:
-        """See `Method.output`."""
-        return self.usual.output(model)
-
-    def decisions(self, model: UserModel, batch: Batch) -> Tensor | None:
-        """See `Method.decisions`: one way for all."""
-        return None
-
-
-class SupervisedMethod(TaskMethod[SupervisedT]):
-    """A method of one phase that differs from its neighbours in surgery and in what trains.
-
-    What a subclass answers: `assemble`, `phases` and `frozen_vectors`. Nothing here is overridden.
-    """
-
-    @abstractmethod
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`."""
-
-    @abstractmethod
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`."""
-        self.usual.count(model, rows)
-
-    def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`."""
-        return self.usual.loss(model, batch, rng)
-
-    def close(self, model: UserModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there is nothing left to do."""
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`: the run is for its own task alone."""
-        return False
+    phase = Phase(name=name, trainable=names_of(model, owners))
+    return Adapted(model=model, learner=TaskLearner(config), phases=[phase])
 
 
 def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng) -> UserModel:
@@ -176,19 +134,9 @@ def chosen_readout(readout: Readout | Literal["auto"], task: Task) -> Readout:
     return readout
 
 
-def parameters_of(owners: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """All parameters of some modules, in order: what trains is said by who owns it."""
-    return [parameter for owner in owners for parameter in owner.parameters()]
-
-
-def tensors_of(owners: Iterable[nn.Module]) -> list[Tensor]:
-    """All parameters and buffers of some modules."""
-    return [tensor for owner in owners for tensor in (*owner.parameters(), *owner.buffers())]
-
-
-def task_parameters(model: UserModel, task: Task) -> list[nn.Parameter]:
-    """What no pretraining has seen, and every method therefore trains: tokens, head, new items."""
-    own = list(model.tokens.parameters())
+def task_modules(model: UserModel, task: Task) -> list[nn.Module]:
+    """Return what no pretraining has seen, and every method trains: tokens, head, new items."""
+    own: list[nn.Module] = [model.tokens]
     if model.head is not None:
-        own += model.head.parameters()
-    return own if task.same_vocabulary else [*own, *model.backbone.item_table.parameters()]
+        own.append(model.head)
+    return own if task.same_vocabulary else [*own, model.backbone.item_table]

@@ -10,7 +10,6 @@ drawn negatives, read at the last event of an encoder that sees both sides) is a
 negatives leave out what a person met in training, not what is held out.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal, final
 
 import torch
@@ -21,11 +20,23 @@ from torch.nn import functional as F
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation import distributed
 from recxfer.foundation.config import Config
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.rng import Rng
-from recxfer.methods.content_method import ContentMethod, new_user_encoder, user_parameters
-from recxfer.methods.contract import Base, Learner, Objective, Phase
+from recxfer.methods.content_method import (
+    CONTENT_NEEDS,
+    content_adapted,
+    new_user_encoder,
+    user_parameters,
+)
+from recxfer.methods.contract import (
+    Adapted,
+    Base,
+    Method,
+    Needs,
+    Objective,
+    Pretraining,
+    VectorLearner,
+)
 from recxfer.methods.task import Task
 from recxfer.models.backbones.contract import Backbone, real_positions
 from recxfer.models.content.attach import content_table, freeze_encoders
@@ -70,8 +81,8 @@ class ContentLossConfig(Config):
     """`cpc-bce`: items drawn for each history, uniformly from those not met in training."""
 
 
-class ContentLearner:
-    """Loss and scores of models that read items as content: a `Learner`."""
+class ContentLearner(VectorLearner[ContentModel]):
+    """Loss and scores of models that read items as content."""
 
     def __init__(self, config: ContentLossConfig, temperature: float | None = None) -> None:
         """Learn from dot products, or from cosines.
@@ -86,8 +97,8 @@ class ContentLearner:
         self._user_R = self._start_R = torch.zeros(0, dtype=torch.int64)
         self._count_V1 = torch.zeros(0, dtype=torch.int64)
 
-    def count(self, model: ContentModel, rows: Rows) -> None:
-        """See `Learner.count`: how often items occur, and who met them."""
+    def observe(self, model: ContentModel, rows: Rows) -> None:
+        """Count how often items occur, and note who met them."""
         num_items = model.backbone.num_items
         self._met = Met(rows, num_items)
         self._user_R, self._start_R = rows.user_R, rows.start_R
@@ -95,7 +106,7 @@ class ContentLearner:
         self._count_V1 = torch.cat([count_V.new_zeros(1), count_V])
 
     def loss(self, model: ContentModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Learner.loss`: each distinct item of the batch is encoded once."""
+        """Compute the loss; each distinct item of the batch is encoded once."""
         in_batch = self._config.loss == "in-batch"
         if self._config.loss == "auto":
             in_batch = model.backbone.causal
@@ -104,7 +115,7 @@ class ContentLearner:
         return distributed.reaching(loss, list(model.parameters()))
 
     def represent(self, model: ContentModel, batch: Batch) -> Tensor:
-        """See `Learner.represent`: the hidden state at the last event."""
+        """Read the hidden state at the last event."""
         backbone = model.backbone
         if not (model.training or torch.is_grad_enabled()):
             # Scoring makes the vectors of all items anyway, and keeps them.
@@ -114,12 +125,8 @@ class ContentLearner:
         return self._of_users(last_positions(hidden_BLD, batch.length_B))
 
     def output(self, model: ContentModel) -> Output:
-        """See `Learner.output`: the vectors of all items that are attached."""
+        """Return the vectors of all items that are attached."""
         return Output(self._of_items(model.output().weight_VD))
-
-    def decisions(self, model: ContentModel, batch: Batch) -> Tensor | None:
-        """See `Learner.decisions`: one way for all."""
-        return None
 
     def _in_batch(self, model: ContentModel, batch: Batch) -> Tensor:
         backbone = model.backbone
@@ -186,7 +193,7 @@ class ContentLearner:
 
     @property
     def _known(self) -> Met:
-        assert self._met is not None, "count() comes before loss()"
+        assert self._met is not None, "observe() comes before loss()"
         return self._met
 
 
@@ -205,58 +212,29 @@ class TransRecConfig(ContentConfig, ContentLossConfig):
 
 
 @final
-class TransRec(Objective[TransRecConfig, NextItemModel]):
+class TransRec(Objective[TransRecConfig]):
     """Item encoders and user encoder together."""
 
     config_type: ClassVar[type[Config]] = TransRecConfig
     smallest_batch: ClassVar[int] = 2
 
-    def __init__(self, config: TransRecConfig) -> None:
-        super().__init__(config)
-        self._learner = ContentLearner(config)
-
     @property
     def causal(self) -> bool:
-        """See `Objective.causal`."""
+        """Whether the user encoder looks only to the left."""
         return self.config.readout == "causal"
 
     @property
     def content(self) -> ContentConfig:
-        """See `Objective.content`."""
+        """The item encoders."""
         return self.config
 
-    def assemble(self, backbone: Backbone, rng: Rng) -> NextItemModel:
-        """See `Objective.assemble`: there is nothing but item encoders and user encoder."""
-        return NextItemModel(backbone, tied=True)
+    def build(self, backbone: Backbone, rng: Rng) -> Pretraining[NextItemModel]:
+        """Build nothing but item encoders and user encoder."""
+        return Pretraining(model=NextItemModel(backbone, tied=True), learner=self.item_learner())
 
-    def count(self, model: NextItemModel, rows: Rows) -> None:
-        """See `Objective.count`."""
-        self._learner.count(model, rows)
-
-    def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Objective.loss`."""
-        return self._learner.loss(model, batch, rng)
-
-    def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
-        """See `Objective.represent`."""
-        return self._learner.represent(model, batch)
-
-    def output(self, model: NextItemModel) -> Output:
-        """See `Objective.output`: of the items that are attached."""
-        return self._learner.output(model)
-
-    @property
-    def item_learner(self) -> Learner:
-        """See `Objective.item_learner`."""
-        return self._learner
-
-    def measure(self, model: NextItemModel, people: Rows, reporter: Reporter) -> dict[str, float]:
-        """See `Objective.measure`: ranking says all."""
-        return {}
-
-    def keep(self, model: NextItemModel) -> NextItemModel:
-        """See `Objective.keep`: everything."""
-        return model
+    def item_learner(self) -> ContentLearner:
+        """Return the learner of items by their content."""
+        return ContentLearner(self.config)
 
 
 class TransRecTransferConfig(ContentLossConfig):
@@ -271,17 +249,14 @@ class TransRecTransferConfig(ContentLossConfig):
 
 
 @final
-class TransRecTransfer(ContentMethod[TransRecTransferConfig]):
+class TransRecTransfer(Method[TransRecTransferConfig]):
     """The whole base goes on, end to end, with the items of another domain."""
 
     config_type: ClassVar[type[Config]] = TransRecTransferConfig
+    needs: ClassVar[Needs] = CONTENT_NEEDS
 
-    def __init__(self, config: TransRecTransferConfig) -> None:
-        super().__init__(config)
-        self.learner = ContentLearner(config)
-
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserModel:
-        """See `Method.assemble`: nothing is left out, for nothing knows an item by its number.
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Train the whole base; nothing in it knows an item by its number.
 
         Raises:
             ConfigError: the loss would show the user encoder what it is to predict.
@@ -293,18 +268,10 @@ class TransRecTransfer(ContentMethod[TransRecTransferConfig]):
             backbone = new_user_encoder(backbone, rng)
         if self.config.encoders == "frozen":
             freeze_encoders(table)
-        return UserModel(backbone, None, "last", classifies=False)
-
-    def phases(self, model: UserModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        table = content_table(model.backbone)
+        model = UserModel(backbone, None, "last", classifies=False)
         of_items = [*table.encoder_parameters(), *table.projection_parameters()]
-        moving = [*of_items, *user_parameters(model.backbone)]
-        return [Phase("transrec", moving)]
-
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`."""
-        self.learner.count(model, rows)
+        trained = [*of_items, *user_parameters(backbone)]
+        return content_adapted("transrec", model, trained, ContentLearner(self.config))
 
 
 _BOTH_SIDES = (

@@ -11,7 +11,7 @@ there keeps every probability between 0.27 and 0.73; at evaluation the more prob
 taken, without noise; the temperature falls; validation, not test, chooses the epoch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Annotated, ClassVar, Literal, final
@@ -24,7 +24,15 @@ from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Method, Needs, Phase
+from recxfer.methods.contract import (
+    Adapted,
+    Base,
+    Method,
+    Needs,
+    Phase,
+    VectorLearner,
+    names_of,
+)
 from recxfer.methods.supervised import SupervisedConfig, TaskLearner, user_model
 from recxfer.methods.task import Task
 from recxfer.models.adapters.block_copies import Twins, stages
@@ -161,15 +169,11 @@ class UAFModel(nn.Module):
         return self.user.user_vectors(batch.item_BL, batch.length_B, encode)
 
 
-@final
-class UAF(Method[UAFConfig, UAFModel]):
-    """Train copies of the blocks that anybody may take, the policy, tokens and head."""
-
-    config_type: ClassVar[type[Config]] = UAFConfig
-    needs: ClassVar[Needs] = Needs(tasks=frozenset({"cross-domain", "profile"}))
+class UAFLearner(VectorLearner[UAFModel]):
+    """Learn a task and the policy that decides for it."""
 
     def __init__(self, config: UAFConfig) -> None:
-        super().__init__(config)
+        self._config = config
         self._usual = TaskLearner(config)
         self._temperature = config.temperature
         self._rewarded = False
@@ -177,135 +181,76 @@ class UAF(Method[UAFConfig, UAFModel]):
 
         self._negatives: NegativeSampler | None = None
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UAFModel:
-        """See `Method.assemble`."""
-        config, backbone = self.config, base.backbone
-        num_blocks = len(backbone.blocks)
-        taken = self._may_take(num_blocks)
-        policy = None
-        if config.policy in LEARNED:
-            rng.seed_all("policy")
-            table = deepcopy(backbone.item_table) if self._trains_table else None
-            policy = PolicyNetwork(backbone.width, num_blocks, config.network, table)
-        twins = Twins(backbone, taken)
-        user = user_model(base, task, config.readout, rng)
-        return UAFModel(user, twins, policy, rng.derive("decisions"))
-
-    def phases(self, model: UAFModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`."""
-        user = model.user
-        trainable = _below(user.backbone) if self._trains_table else []
-        # In the order of `UserModel`: norms of gradients are then summed as `finetune` sums them.
-        for owner in (model.twins, user.head, user.tokens, model.policy):
-            trainable += [] if owner is None else owner.parameters()
-        if self.config.policy != "rl":
-            return [Phase("uaf", trainable, schedule=self._supervised)]
-        share = self.config.warm_up
-        return [
-            Phase("warm-up", trainable, share, schedule=self._supervised),
-            Phase("reward", trainable, 1 - share, schedule=self._reinforced),
-        ]
-
-    def count(self, model: UAFModel, rows: Rows) -> None:
-        """See `Method.count`: also who the reward draws."""
-        self._usual.count(model.user, rows)
+    def observe(self, model: UAFModel, rows: Rows) -> None:
+        """Count items for the loss of the task, and for the negatives of the reward."""
+        self._usual.observe(model.user, rows)
         if not model.user.classifies:
-            self._negatives = NegativeSampler(torch.ones(self.output(model).weight_VD.shape[0]))
+            self._negatives = NegativeSampler(torch.ones(self.num_outputs(model)))
+
+    def supervise(self, progress: float) -> None:
+        """Learn decisions by gradients, at the temperature of this share of the phase."""
+        self._rewarded = False
+        first, last = self._config.temperature, self._config.final_temperature
+        self._temperature = first * (last / first) ** progress
+
+    def reinforce(self, progress: float) -> None:
+        """Learn decisions from rewards."""
+        self._rewarded = True
 
     def loss(self, model: UAFModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`."""
+        """Compute the loss of the task under the decisions of the policy."""
         assert batch.target_B is not None, "uaf learns from rows with targets"
         if batch.cached_BD is not None:
             return self._usual.loss(model.user, batch, rng)
         if self._rewarded:
             return self._loss_by_reward(model, batch, batch.target_B, rng)
-        if self.config.policy in ("hard", "rl"):
+        if self._config.policy in ("hard", "rl"):
             generator = rng.generator("gumbel")
             gate_BN = straight_through(model.logits(batch), self._temperature, generator)
             user_BD = model.vectors(batch, gate_BN, "straight-through")
-        elif self.config.policy == "layer-dropout":
+        elif self._config.policy == "layer-dropout":
             size = (batch.row_B.numel(), model.num_blocks)
             chance_BN = torch.rand(size, generator=rng.generator("layers"))
-            gate_BN = (chance_BN < self.config.rate).to(batch.item_BL.device)
+            gate_BN = (chance_BN < self._config.rate).to(batch.item_BL.device)
             user_BD = model.vectors(batch, gate_BN.float(), "by-path")
         else:
             user_BD = self.represent(model, batch)
         return self._usual.loss_of(model.user, user_BD, batch.target_B, rng)
 
     def represent(self, model: UAFModel, batch: Batch) -> Tensor:
-        """See `Method.represent`."""
+        """Encode each row through the blocks that the policy takes."""
         if batch.cached_BD is not None:
             return batch.cached_BD
-        return self.represent_under(model, batch, self.decisions(model, batch))
+        return self.represent_under(model, batch, self.gates(model, batch))
 
     def represent_under(self, model: UAFModel, batch: Batch, gate_BN: Tensor) -> Tensor:
-        """User vectors (B, D) under other decisions than the policy's own: of other users, say."""
-        blends = self.config.policy in ("soft", "layer-dropout")
+        """Encode rows under other decisions than the policy's own: of other users, say."""
+        blends = self._config.policy in ("soft", "layer-dropout")
         return model.vectors(batch, gate_BN, "blended" if blends else "by-path")
 
-    def decisions(self, model: UAFModel, batch: Batch) -> Tensor:
-        """See `Method.decisions`."""
+    def gates(self, model: UAFModel, batch: Batch) -> Tensor:
+        """Decide how much of each block's trainable copy a row reads (B, N), 0 to 1."""
         size, device = (batch.row_B.numel(), model.num_blocks), batch.item_BL.device
-        if self.config.policy == "soft":
+        if self._config.policy == "soft":
             return model.logits(batch).sigmoid()
-        if self.config.policy in LEARNED:
+        if self._config.policy in LEARNED:
             return (model.logits(batch) > 0).float()
-        if self.config.policy == "random":
+        if self._config.policy == "random":
             rows = batch.item_BL, batch.length_B
-            return drawn_decisions(*rows, model.num_blocks, self.config.rate, model.seed).float()
-        if self.config.policy == "layer-dropout":
-            return torch.full(size, self.config.rate, device=device)
+            return drawn_decisions(*rows, model.num_blocks, self._config.rate, model.seed).float()
+        if self._config.policy == "layer-dropout":
+            return torch.full(size, self._config.rate, device=device)
         gate_BN = torch.zeros(size, device=device)
-        gate_BN[:, sorted(self._may_take(model.num_blocks))] = 1
+        gate_BN[:, sorted(may_take(self._config, model.num_blocks))] = 1
         return gate_BN
 
+    def diagnostics(self, model: UAFModel, batch: Batch) -> dict[str, Tensor]:
+        """Return `decisions`: see `gates`."""
+        return {"decisions": self.gates(model, batch)}
+
     def output(self, model: UAFModel) -> Output:
-        """See `Method.output`."""
-        return self._usual.output(model.user)
-
-    def frozen_vectors(self, model: UAFModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: where nothing of the way to them trains."""
-        if self.config.policy != "frozen" or self._trains_table or len(model.user.tokens):
-            return None
-        return model.user.user_vectors(batch.item_BL, batch.length_B)
-
-    def close(self, model: UAFModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there is nothing left to do."""
-
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`: the run is for its own task alone."""
-        return False
-
-    @property
-    def _trains_table(self) -> bool:
-        chosen = self.config.item_table
-        return self.config.policy == "finetune" if chosen == "auto" else chosen == "trained"
-
-    def _may_take(self, num_blocks: int) -> set[int]:
-        """Blocks whose copies anybody may take.
-
-        Raises:
-            ConfigError: there are no such blocks.
-        """
-        if self.config.policy == "frozen":
-            return set()
-        if self.config.policy != "fixed":
-            return set(range(num_blocks))
-        beyond = [number for number in self.config.blocks if number >= num_blocks]
-        if beyond:
-            raise ConfigError(
-                f"method.blocks names block {beyond[0]}, but the base has {num_blocks}",
-                hint=f"they are counted from 0 at the bottom to {num_blocks - 1}",
-            )
-        return set(self.config.blocks)
-
-    def _supervised(self, progress: float) -> None:
-        self._rewarded = False
-        first, last = self.config.temperature, self.config.final_temperature
-        self._temperature = first * (last / first) ** progress
-
-    def _reinforced(self, progress: float) -> None:
-        self._rewarded = True
+        """Return the output layer of the user model."""
+        return model.user.output()
 
     def _loss_by_reward(self, model: UAFModel, batch: Batch, target_B: Tensor, rng: Rng) -> Tensor:
         """The loss of the task under drawn decisions, and that of the policy that drew them.
@@ -325,7 +270,10 @@ class UAF(Method[UAFConfig, UAFModel]):
                 found_2R = self._found(model, (user_BD[row_R], likely_RD), target_B[row_R], rng)
                 earned_2R = [
                     reward(
-                        found_R, action_BN[row_R], self.config.reward_cost, self.config.reward_paid
+                        found_R,
+                        action_BN[row_R],
+                        self._config.reward_cost,
+                        self._config.reward_paid,
                     )
                     for found_R, action_BN in zip(found_2R, (drawn_BN, likely_BN), strict=True)
                 ]
@@ -339,15 +287,89 @@ class UAF(Method[UAFConfig, UAFModel]):
         output = self.output(model)
         if model.user.classifies:
             return [output.scores(user_RD).argmax(1) == target_R for user_RD in vectors]
-        assert self._negatives is not None, "count() comes before loss()"
+        assert self._negatives is not None, "observe() comes before loss()"
         drawn_RN = self._negatives.draw_others(
-            target_R.cpu(), self.config.reward_negatives, rng.generator("reward")
+            target_R.cpu(), self._config.reward_negatives, rng.generator("reward")
         )
         candidate_RX = torch.cat([target_R[:, None], drawn_RN.to(target_R.device)], dim=1)
         weight_RXD = output.weight_VD[candidate_RX].float()
         scores = [torch.einsum("rxd,rd->rx", weight_RXD, user.float()) for user in vectors]
-        top = self.config.reward_top
+        top = self._config.reward_top
         return [(score[:, 1:] >= score[:, :1]).sum(1) < top for score in scores]
+
+
+@final
+class UAF(Method[UAFConfig]):
+    """Train copies of the blocks that anybody may take, the policy, tokens and head."""
+
+    config_type: ClassVar[type[Config]] = UAFConfig
+    needs: ClassVar[Needs] = Needs(tasks=frozenset({"cross-domain", "profile"}))
+
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Copy the blocks, and put a policy before them."""
+        config, backbone = self.config, base.backbone
+        trains_table = config.item_table == "trained"
+        if config.item_table == "auto":
+            trains_table = config.policy == "finetune"
+        num_blocks = len(backbone.blocks)
+        taken = may_take(config, num_blocks)
+        policy = None
+        if config.policy in LEARNED:
+            rng.seed_all("policy")
+            table = deepcopy(backbone.item_table) if trains_table else None
+            policy = PolicyNetwork(backbone.width, num_blocks, config.network, table)
+        twins = Twins(backbone, taken)
+        user = user_model(base, task, config.readout, rng)
+        model = UAFModel(user, twins, policy, rng.derive("decisions"))
+        learner = UAFLearner(config)
+
+        def encode_once(batch: Batch) -> Tensor | None:
+            if config.policy != "frozen" or trains_table or len(user.tokens):
+                return None
+            return user.user_vectors(batch.item_BL, batch.length_B)
+
+        return Adapted(
+            model=model,
+            learner=learner,
+            phases=_phases(config, model, learner, trains_table=trains_table),
+            encode_once=encode_once,
+        )
+
+
+def _phases(
+    config: UAFConfig, model: UAFModel, learner: UAFLearner, *, trains_table: bool
+) -> list[Phase]:
+    user = model.user
+    # In the order of `UserModel`: norms of gradients are then summed as `finetune` sums them.
+    owners = (model.twins, user.head, user.tokens, model.policy)
+    below = _below(user.backbone) if trains_table else []
+    trained = names_of(model, [*below, *(owner for owner in owners if owner is not None)])
+    if config.policy != "rl":
+        return [Phase(name="uaf", trainable=trained, schedule=learner.supervise)]
+    share = config.warm_up
+    return [
+        Phase(name="warm-up", trainable=trained, epochs_share=share, schedule=learner.supervise),
+        Phase(name="reward", trainable=trained, epochs_share=1 - share, schedule=learner.reinforce),
+    ]
+
+
+def may_take(config: UAFConfig, num_blocks: int) -> set[int]:
+    """Return the blocks whose copies anybody may take.
+
+    Raises:
+        ConfigError: there are no such blocks.
+    """
+    if config.policy == "frozen":
+        return set()
+    if config.policy != "fixed":
+        return set(range(num_blocks))
+    beyond = [number for number in config.blocks if number >= num_blocks]
+    if beyond:
+        raise ConfigError(
+            f"method.blocks names block {beyond[0]}, but the base has {num_blocks}",
+            hint=f"they are counted from 0 at the bottom to {num_blocks - 1}",
+        )
+    return set(config.blocks)
 
 
 def _below(backbone: Backbone) -> list[nn.Parameter]:

@@ -17,11 +17,15 @@ from pydantic import Field
 
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config
-from recxfer.methods.frozen_features import FrozenFeatures, FrozenFeaturesConfig
+from recxfer.foundation.rng import Rng
+from recxfer.methods.content_method import CONTENT_NEEDS
+from recxfer.methods.contract import Adapted, Base, Method, Needs
+from recxfer.methods.frozen_features import FrozenFeaturesConfig, adapt_features, learner_of
+from recxfer.methods.task import Task
+from recxfer.methods.transrec import ContentLearner, ContentModel
 from recxfer.models.content.adaptor import WhiteningExperts
 from recxfer.models.content.attach import content_table, readable_features
 from recxfer.models.losses.item_loss import count_outputs
-from recxfer.models.user_model import UserModel
 
 
 class UniSRecConfig(FrozenFeaturesConfig):
@@ -42,22 +46,12 @@ class UniSRecConfig(FrozenFeaturesConfig):
     occur in training, each expert's rotated its own way."""
 
 
-@final
-class UniSRec(FrozenFeatures[UniSRecConfig]):
-    """Parametric whitening and a mixture of experts."""
+class FittedLearner(ContentLearner):
+    """Learn as ever, from whitenings that begin at those of the items that occur in training."""
 
-    config_type: ClassVar[type[Config]] = UniSRecConfig
-
-    def adaptor(self, features: int, width: int) -> WhiteningExperts:
-        """See `FrozenFeatures.adaptor`."""
-        config = self.config
-        return WhiteningExperts(features, width, config.experts, config.adaptor_dropout)
-
-    def count(self, model: UserModel, rows: Rows) -> None:
-        """See `Method.count`: also where whitenings begin, if they are fitted."""
-        self.learner.count(model, rows)
-        if self.config.whitening == "learned":
-            return
+    def observe(self, model: ContentModel, rows: Rows) -> None:
+        """Fit the whitenings, beside what the loss counts."""
+        super().observe(model, rows)
         table = content_table(model.backbone)
         item_N = count_outputs(rows, table.num_items).nonzero().squeeze(1) + 1
         for kind, side in table.sides.items():
@@ -65,3 +59,22 @@ class UniSRec(FrozenFeatures[UniSRecConfig]):
             if len(feature_NF):
                 assert isinstance(side.projection, WhiteningExperts)
                 side.projection.fit(feature_NF)
+
+
+@final
+class UniSRec(Method[UniSRecConfig]):
+    """Parametric whitening and a mixture of experts."""
+
+    config_type: ClassVar[type[Config]] = UniSRecConfig
+    needs: ClassVar[Needs] = CONTENT_NEEDS
+
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Put whitening experts behind each frozen encoder."""
+        config = self.config
+        fitted = config.whitening == "fitted"
+        learner = learner_of(config, FittedLearner if fitted else ContentLearner)
+
+        def new_adaptor(features: int, width: int) -> WhiteningExperts:
+            return WhiteningExperts(features, width, config.experts, config.adaptor_dropout)
+
+        return adapt_features(config, base, rng, new_adaptor, learner)

@@ -5,7 +5,6 @@ Collaborative Filtering (SIGIR 1999), on binary histories, carried over to tasks
 found by their source histories and vote with what they did in the target. Nothing is pretrained.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, final
 
 import torch
@@ -16,7 +15,7 @@ from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.names import PAD
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Base, Method, Needs, Phase
+from recxfer.methods.contract import Adapted, Base, Method, Needs, VectorLearner
 from recxfer.methods.task import Task
 from recxfer.models.losses.item_loss import count_outputs
 from recxfer.models.scoring import Output
@@ -73,38 +72,22 @@ class UserKNNModel(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-@final
-class UserKNN(Method[UserKNNConfig, UserKNNModel]):
-    """Remember, and train nothing."""
+class UserKNNLearner(VectorLearner[UserKNNModel]):
+    """Remember people, and score by the votes of the nearest."""
 
-    config_type: ClassVar[type[Config]] = UserKNNConfig
-    needs: ClassVar[Needs] = Needs(base="none", items="any")
-
-    def __init__(self, config: UserKNNConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: UserKNNConfig, rng: Rng) -> None:
+        self._config, self._rng = config, rng
         self._profiles: Tensor | None = None
-        self._rng = Rng(0)
 
-    def assemble(self, base: Base, task: Task, rng: Rng) -> UserKNNModel:
-        """See `Method.assemble`."""
-        self._rng = rng
-        own_items = task.kind == "next-item" and not task.same_vocabulary
-        num_items = task.num_outputs if own_items else base.backbone.num_items
-        return UserKNNModel(num_items, task.num_outputs)
-
-    def phases(self, model: UserKNNModel, task: Task) -> Sequence[Phase]:
-        """See `Method.phases`: there is nothing to train."""
-        return []
-
-    def count(self, model: UserKNNModel, rows: Rows) -> None:
-        """See `Method.count`: keep histories and choices of (some) training people."""
+    def observe(self, model: UserKNNModel, rows: Rows) -> None:
+        """Keep histories and choices of (some) training people."""
         self._profiles = None
         count_V = count_outputs(rows, model.log_frequency_V.numel()).double() + 1
         model.log_frequency_V.copy_((count_V / count_V.sum()).log())
         users = rows.user_R.unique()
-        if users.numel() > self.config.people:
+        if users.numel() > self._config.people:
             drawn = torch.randperm(users.numel(), generator=self._rng.generator("neighbours"))
-            users = users[drawn[: self.config.people]].sort().values
+            users = users[drawn[: self._config.people]].sort().values
         kept_R = torch.isin(rows.user_R, users).nonzero().squeeze(1)
         rows = rows.take(kept_R)
         person_R = torch.searchsorted(users, rows.user_R)
@@ -115,11 +98,11 @@ class UserKNN(Method[UserKNNConfig, UserKNNModel]):
             model.voter_Y, model.vote_Y = _distinct(person_R, rows.target_R)
 
     def loss(self, model: UserKNNModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Method.loss`; never minimised, since no phase trains."""
+        """Return a constant: no phase trains."""
         return -model.log_frequency_V.mean()
 
     def represent(self, model: UserKNNModel, batch: Batch) -> Tensor:
-        """See `Method.represent`: cosines with the nearest people, zero for all others."""
+        """Compute cosines with the nearest people (B, people), zero for all others."""
         if self._profiles is None:
             self._profiles = model.profiles().to(batch.item_BL.device)
         B = batch.item_BL.shape[0]
@@ -130,30 +113,30 @@ class UserKNN(Method[UserKNNConfig, UserKNNModel]):
         history_BI[:, PAD] = 0
         length_B1 = history_BI.sum(1, keepdim=True).clamp(min=1)
         cosine_BU = torch.sparse.mm(self._profiles, history_BI.T).T / length_B1.sqrt()
-        best = cosine_BU.topk(min(self.config.neighbours, cosine_BU.shape[1]), dim=1)
+        best = cosine_BU.topk(min(self._config.neighbours, cosine_BU.shape[1]), dim=1)
         return torch.zeros_like(cosine_BU).scatter_(1, best.indices, best.values)
 
     def output(self, model: UserKNNModel) -> Output:
-        """See `Method.output`: each person votes for what they chose."""
+        """Return the layer in which each person votes for what they chose."""
         size = (model.log_frequency_V.numel(), model.num_people)
         vote_VU = torch.zeros(size, device=model.voter_Y.device)
         vote_VU[model.vote_Y, model.voter_Y] = 1.0
         return Output(vote_VU, TIE * model.log_frequency_V)
 
-    def decisions(self, model: UserKNNModel, batch: Batch) -> Tensor | None:
-        """See `Method.decisions`: there are no blocks."""
-        return None
 
-    def frozen_vectors(self, model: UserKNNModel, batch: Batch) -> Tensor | None:
-        """See `Method.frozen_vectors`: nothing trains, so nothing is worth keeping."""
-        return None
+@final
+class UserKNN(Method[UserKNNConfig]):
+    """Remember, and train nothing."""
 
-    def close(self, model: UserKNNModel, phase: Phase, quality: Callable[[], float]) -> None:
-        """See `Method.close`: there are no phases."""
+    config_type: ClassVar[type[Config]] = UserKNNConfig
+    needs: ClassVar[Needs] = Needs(base="none", items="any")
 
-    def holds(self, base: Base) -> bool:
-        """See `Method.holds`: nothing of the base is used."""
-        return False
+    def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
+        """Remember the training people; of the base only the number of its items is used."""
+        own_items = task.kind == "next-item" and not task.same_vocabulary
+        num_items = task.num_outputs if own_items else base.num_items
+        model = UserKNNModel(num_items, task.num_outputs)
+        return Adapted(model=model, learner=UserKNNLearner(self.config, rng))
 
 
 def _history_pairs(rows: Rows, person_R: Tensor) -> tuple[Tensor, Tensor]:

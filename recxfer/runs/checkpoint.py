@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from recxfer.foundation.errors import CheckpointError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS, OBJECTIVES
-from recxfer.methods.contract import Method, Objective
+from recxfer.methods.contract import Method, Objective, Pretraining
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import read_content, table_of_facts
@@ -31,29 +31,28 @@ def build_backbone(facts: BackboneFacts) -> Backbone:
     return backbone
 
 
-def build_objective(facts: ComponentFacts) -> Objective[Any, Any]:
+def build_objective(facts: ComponentFacts) -> Objective[Any]:
     """A pretraining objective from its name and config."""
     objective = OBJECTIVES.resolve(facts.name)
-    built: Objective[Any, Any] = objective(objective.config_type.model_validate(facts.config))
+    built: Objective[Any] = objective(objective.config_type.model_validate(facts.config))
     return built
 
 
-def build_method(facts: ComponentFacts) -> Method[Any, Any]:
+def build_method(facts: ComponentFacts) -> Method[Any]:
     """A transfer method from its name and config."""
     method = METHODS.resolve(facts.name)
-    built: Method[Any, Any] = method(method.config_type.model_validate(facts.config))
+    built: Method[Any] = method(method.config_type.model_validate(facts.config))
     return built
 
 
-def assemble_pretrained(header: Header) -> NextItemModel | SiameseModel:
-    """The model of a pretrained run, without its weights."""
+def build_pretrained(header: Header) -> Pretraining[NextItemModel | SiameseModel]:
+    """Build the model of a pretrained run, without its weights, and its learner."""
     assert header.objective is not None
     assert header.backbone is not None
     objective = build_objective(header.objective)
-    model: NextItemModel | SiameseModel = objective.keep(
-        objective.assemble(build_backbone(header.backbone), Rng(header.seed))
-    )
-    return model
+    pretraining = objective.build(build_backbone(header.backbone), Rng(header.seed))
+    pretraining.discard()
+    return pretraining
 
 
 def load_exactly(model: nn.Module, parts: Mapping[str, Tensor], checkpoint: Path) -> None:

@@ -12,20 +12,20 @@ from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import reads_content
 from recxfer.preparing.linked_split import exposed
-from recxfer.runs.header import Header, LearnedTask
+from recxfer.runs.header import LearnedTask
+from recxfer.runs.open import OpenedBase
 from recxfer.runs.record import read_record, resolve_path
 from recxfer.runs.run import check_vocabulary
 
 
 def resolve_task(
-    text: str, base: Path, base_header: Header, target: Dataset, source: Path | None
+    text: str, opened: OpenedBase | None, target: Dataset, source: Path | None
 ) -> tuple[Task, Dataset | None]:
-    """The task with its sizes, and the dataset that `cross-domain` histories come from.
+    """Resolve a task to its sizes, and to the dataset that `cross-domain` histories come from.
 
     Args:
         text: as `--task` gives it.
-        base: the pretrained run.
-        base_header: its checkpoint's header.
+        opened: the base; None where there is none.
         target: the dataset of the task.
         source: as `--source` gives it; by default the dataset of the base.
 
@@ -35,9 +35,7 @@ def resolve_task(
     """
     kind, column = parse_task(text)
     if kind == "cross-domain":
-        histories = Dataset(source or base / read_record(base).read_items)
-        check_vocabulary(histories, base_header.read_items, base)
-        return Task(kind, target.num_items), histories
+        return Task(kind, target.num_items), _histories(opened, source)
     if source is not None:
         raise UsageError(
             f"--source is for the task cross-domain, not for {text}",
@@ -46,29 +44,40 @@ def resolve_task(
     if kind == "profile":
         assert column is not None
         _, classes = target.labels(column)
-        check_vocabulary(target, base_header.read_items, base)
+        if opened is not None:
+            check_vocabulary(target, opened.header.read_items, opened.path)
         return Task(kind, len(classes), column, classes), None
-    same = target.info.vocabulary == base_header.read_items.vocabulary
-    return Task(kind, target.num_items, same_vocabulary=same), None
+    known = target.info.vocabulary if opened is None else opened.header.read_items.vocabulary
+    return Task(kind, target.num_items, same_vocabulary=target.info.vocabulary == known), None
 
 
-def check_base(name: str, needs: Needs, base: Base, path: Path, *, holds: bool) -> None:
-    """Refuse a base that holds tasks where a method cannot go on with them, or the other way,
-    and one that knows items otherwise than the method does.
+def _histories(opened: OpenedBase | None, source: Path | None) -> Dataset:
+    if opened is None:
+        if source is None:
+            raise UsageError(
+                "cross-domain histories come from the dataset of a base, and there is none",
+                hint="say with --source where they are read",
+            )
+        return Dataset(source)
+    histories = Dataset(source or opened.path / read_record(opened.path).read_items)
+    check_vocabulary(histories, opened.header.read_items, opened.path)
+    return histories
+
+
+def check_base(name: str, needs: Needs, base: Base, path: Path) -> None:
+    """Refuse a base that knows items otherwise than a method does, or keeps tasks otherwise.
 
     Args:
         name: of the method.
         needs: what it must be given.
         base: the base.
         path: where it lies.
-        holds: whether the run goes on holding the tasks of the base.
 
     Raises:
         CheckpointError: saying what the method begins with.
-        UsageError: it knows items otherwise than the method, or there is no task to hold: nothing
-            was learned about single items.
+        UsageError: it knows items otherwise than the method.
     """
-    by_content = reads_content(base.backbone)
+    by_content = base.encoder is not None and reads_content(base.encoder)
     if by_content and needs.items == "ids":
         raise UsageError(
             f"method {name} gives each item a place in a table, and the base, pretrained by "
@@ -81,19 +90,12 @@ def check_base(name: str, needs: Needs, base: Base, path: Path, *, holds: bool) 
             f"pretrained by {base.objective}, knows them by their place in a table",
             hint="pretrain with --objective transrec, or choose another method",
         )
-    if holds and not base.held:
-        raise UsageError(
-            f"{name} goes on holding the task that a base was pretrained for, and {path}, "
-            f"pretrained by {base.objective} alone, has learned nothing about single items",
-            hint=f"pretrain {base.objective} together with next items (--set next_item=1), or "
-            "choose a method that learns one task alone, such as peterrec",
-        )
     found = "shared" if base.owners is None else "owned"
-    if not base.transferred or needs.earlier == found:
+    if not base.transferred or needs.continues == found:
         return
-    if needs.earlier == "refused":
+    if needs.continues == "refused":
         raise CheckpointError(
-            f"{path} holds {len(base.held)} tasks, and {name} begins with a base that was only "
+            f"{path} holds {len(base.tasks)} tasks, and {name} begins with a base that was only "
             "pretrained",
             hint="give the run that `recxfer pretrain` wrote",
         )
@@ -102,6 +104,21 @@ def check_base(name: str, needs: Needs, base: Base, path: Path, *, holds: bool) 
         f"{path} holds tasks with {owned}: {name} cannot go on from there",
         hint="give the run that `recxfer pretrain` wrote, or go on with the method that made it",
     )
+
+
+def check_kept_tasks(name: str, base: Base, path: Path) -> None:
+    """Refuse a base without tasks where a method goes on keeping them.
+
+    Raises:
+        UsageError: nothing was learned about single items.
+    """
+    if not base.tasks:
+        raise UsageError(
+            f"{name} goes on holding the task that a base was pretrained for, and {path}, "
+            f"pretrained by {base.objective} alone, has learned nothing about single items",
+            hint=f"pretrain {base.objective} together with next items (--set next_item=1), or "
+            "choose a method that learns one task alone, such as peterrec",
+        )
 
 
 def refuse_repeated(path: Path, held: Sequence[LearnedTask], task: Task, target: Dataset) -> None:
@@ -135,24 +152,20 @@ def warn_exposed(base: Path, target: Dataset, reporter: Reporter) -> None:
 
 
 def check_needs(name: str, needs: Needs, base: Base, task: Task) -> None:
-    """Refuse a task, an objective or a backbone that a method does not know.
+    """Refuse a task that a method does not know.
 
     Raises:
         UsageError: saying what the method knows.
     """
-    for found, accepted, what in (
-        (task.kind, needs.tasks, "tasks"),
-        (base.objective, needs.objectives, "bases pretrained by"),
-        (base.backbone.name, needs.backbones, "backbones"),
-    ):
-        if accepted and found not in accepted:
-            raise UsageError(
-                f"method {name} knows {what} {', '.join(sorted(accepted))}, not {found}",
-                hint="choose another method, or see `recxfer transfer --list`",
-            )
+    if task.kind not in needs.tasks:
+        raise UsageError(
+            f"method {name} knows tasks {', '.join(sorted(needs.tasks))}, not {task.kind}",
+            hint="choose another method, or see `recxfer transfer --list`",
+        )
     # A backbone that sees both sides would be shown the very event it is to predict; methods for
     # content read it before that event.
-    if task.kind == "next-item" and not base.backbone.causal and needs.items != "content":
+    sees_both_sides = base.encoder is not None and not base.encoder.causal
+    if task.kind == "next-item" and sees_both_sides and needs.items != "content":
         raise UsageError(
             f"the base was pretrained by {base.objective}: it sees both sides of a position, "
             "and the task next-item needs one that looks only to the left",
@@ -160,8 +173,8 @@ def check_needs(name: str, needs: Needs, base: Base, task: Task) -> None:
         )
 
 
-def longest_history(asked: int | None, backbone: Backbone) -> int:
-    """How many events a history may hold: what was asked for, else what was pretrained on.
+def checked_length(asked: int | None, backbone: Backbone) -> int:
+    """Return how many events a history may hold: what was asked for, else what was pretrained on.
 
     Raises:
         ConfigError: the backbone cannot read that much.

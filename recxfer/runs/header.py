@@ -214,6 +214,9 @@ class Header(Facts):
     task_number: int | None = None
     """Of a task that was exported from a run of several: its number there, from 1."""
 
+    num_items: int | None = None
+    """Items that histories hold, where there is no backbone to say so."""
+
     seed: int
     settings: TrainingSettings
     processes: int = 1
@@ -237,12 +240,10 @@ class Header(Facts):
         """The dataset whose items histories hold."""
         return self.histories or self.tasks[0].source or self.tasks[0].dataset
 
-    def trained(
-        self, training: TrainingResult, kind: Literal["backbone", "delta", "merged", "tasks"]
-    ) -> "Header":
-        """Note what came of training the last task, and what the checkpoint holds."""
+    def trained(self, training: TrainingResult) -> "Header":
+        """Note what came of training the last task."""
         last = self.last.model_copy(update={"training": training})
-        return self.model_copy(update={"kind": kind, "tasks": (*self.tasks[:-1], last)})
+        return self.model_copy(update={"tasks": (*self.tasks[:-1], last)})
 
     def identity(self) -> Json:
         """The facts that a resumed training must share with the interrupted one."""

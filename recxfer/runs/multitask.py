@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from recxfer.foundation.errors import UsageError
-from recxfer.methods.contract import Learner
+from recxfer.methods.contract import AnyLearner
 from recxfer.methods.supervised import SupervisedConfig, TaskLearner, chosen_readout
 from recxfer.methods.task import Task
 from recxfer.models.adapters.ownership import kernels, of_tasks, pack, unpack, whole_state
@@ -101,7 +101,7 @@ def default_readout(learned: LearnedTask) -> Readout:
 
 def build_task(
     header: Header, learned: LearnedTask, backbone: Backbone, own: Mapping[str, Tensor]
-) -> tuple[UserModel, Learner]:
+) -> tuple[UserModel, AnyLearner]:
     """The model of a task, and who scores with it; what it shares has still to be loaded.
 
     Args:
@@ -126,7 +126,7 @@ def build_task(
     )
     if learned.method is None:
         assert header.objective is not None
-        learner = build_objective(header.objective).item_learner
+        learner = build_objective(header.objective).item_learner()
         assert learner is not None, "a run holds the task of pretraining only where there is one"
         return model, learner
     return model, TaskLearner(build_method(learned.method).config)

@@ -5,7 +5,7 @@ Runs of one base that are opened together share its tensors: the second task cos
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,19 +19,25 @@ from recxfer.foundation.errors import CheckpointError, UsageError
 from recxfer.foundation.files import sha256_of
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.methods.contract import Base, Held, Learner
-from recxfer.methods.supervised import parameters_of, tensors_of
+from recxfer.methods.contract import AnyLearner, Base, KeptTask, adapt, trained_names
 from recxfer.models.backbones.contract import NUM_SPECIAL, Backbone
 from recxfer.models.user_model import UserModel
 from recxfer.runs import multitask
 from recxfer.runs.checkpoint import (
-    assemble_pretrained,
     build_backbone,
     build_method,
     build_objective,
+    build_pretrained,
     load_exactly,
 )
-from recxfer.runs.header import ComponentFacts, Header, LearnedTask, checkpoint_of, read_header
+from recxfer.runs.header import (
+    BackboneFacts,
+    ComponentFacts,
+    Header,
+    LearnedTask,
+    checkpoint_of,
+    read_header,
+)
 from recxfer.runs.record import DataPaths, read_record, resolve_path
 from recxfer.runs.run import Run, task_rows
 
@@ -49,11 +55,11 @@ class Bases:
         """
         place = path.resolve()
         if place not in self._opened:
-            base, _, sha256 = open_base(path, rng)
-            for module in base.pretrained:
+            opened = open_base(path, rng)
+            for module in opened.base.pretrained:
                 module.to(device)
-            same = (other for other, known in self._opened.values() if known == sha256)
-            self._opened[place] = next(same, base), sha256
+            same = (other for other, known in self._opened.values() if known == opened.sha256)
+            self._opened[place] = next(same, opened.base), opened.sha256
         base, sha256 = self._opened[place]
         return _on_the_same_tensors(base), sha256
 
@@ -62,21 +68,45 @@ def _on_the_same_tensors(base: Base) -> Base:
     """New modules and parameters, so that surgery on them leaves the base alone."""
     memo = {
         id(old): nn.Parameter(old.detach(), requires_grad=old.requires_grad)
-        for old in parameters_of(base.pretrained)
+        for module in base.pretrained
+        for old in module.parameters()
     }
-    backbone, head = copy.deepcopy((base.backbone, base.head), memo)
-    return replace(base, backbone=backbone, head=head)
+    encoder, head = copy.deepcopy((base.encoder, base.head), memo)
+    return replace(base, encoder=encoder, head=head)
 
 
-def open_base(path: Path, rng: Rng) -> tuple[Base, Header, str]:
-    """Open a pretrained run, or one that holds tasks, for transfer.
+@dataclass(frozen=True, slots=True)
+class OpenedBase:
+    """A run, opened to begin a transfer with."""
+
+    path: Path
+    base: Base
+    header: Header
+    sha256: str
+    """Of its checkpoint."""
+
+    backbone: BackboneFacts
+    """Of the backbone as it was opened; a method may change the one in `base`."""
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether it was only pretrained."""
+        return self.header.kind == "backbone"
+
+    @property
+    def pretrained(self) -> str:
+        """The sha256 of the checkpoint that pretraining made."""
+        if self.header.parent is None:
+            return self.sha256
+        return self.header.pretrained or self.header.parent.sha256
+
+
+def open_base(path: Path, rng: Rng) -> OpenedBase:
+    """Open a pretrained run, or one that keeps tasks, for transfer.
 
     Args:
         path: the run directory.
         rng: unused weights are drawn from its stream `unused`.
-
-    Returns:
-        The base, its checkpoint's header, and its checkpoint's sha256.
 
     Raises:
         CheckpointError: it is a run that no other can begin with, or is damaged.
@@ -92,25 +122,29 @@ def open_base(path: Path, rng: Rng) -> tuple[Base, Header, str]:
     rng.seed_all("unused")
     parts, _ = tensors.load(checkpoint)
     before = multitask.held_parts(header, parts)
-    assert header.objective is not None
-    assert header.backbone is not None
+    if header.objective is None or header.backbone is None:
+        raise CheckpointError(
+            f"{path} has no backbone to begin a transfer with",
+            hint="give the run that `recxfer pretrain` wrote",
+        )
     backbone = build_backbone(header.backbone)
     table = before.get(multitask.BACKBONE + multitask.TABLE)  # there is none where content is read
     if table is not None and table.shape[0] != backbone.item_table.num_embeddings:
         backbone.new_vocabulary(table.shape[0] - NUM_SPECIAL)  # a single task that reads others
     shared = {name: part for name, part in before.items() if name.startswith(multitask.BACKBONE)}
     load_exactly(nn.ModuleDict({"backbone": backbone}), shared, checkpoint)
-    held = _held(path, header, before, backbone)
-    pretrained = held and header.tasks[0].method is None
+    kept = _kept_tasks(path, header, before, backbone)
+    pretrained = kept and header.tasks[0].method is None
     base = Base(
-        backbone,
-        held[0].model.head if pretrained else None,
-        header.objective.name,
+        encoder=backbone,
+        num_items=backbone.num_items,
+        head=kept[0].model.head if pretrained else None,
+        objective=header.objective.name,
         transferred=header.kind != "backbone",
-        held=held,
+        tasks=kept,
         owners=multitask.owners_of(parts),
     )
-    return base, header, sha256_of(checkpoint)
+    return OpenedBase(path, base, header, sha256_of(checkpoint), BackboneFacts.of(backbone))
 
 
 def open_run(
@@ -140,32 +174,29 @@ def open_run(
     checkpoint = checkpoint_of(path)
     header, record = read_header(path), read_record(path)
     parts, _ = tensors.load(checkpoint)
-    learner: Learner
+    learner: AnyLearner
     model: nn.Module
-    method_facts = header.method
     if header.keeps_tasks:
         number = number or len(header.tasks)
         model, learner, parts = _open_task(header, parts, number)
-    elif method_facts is None:
-        assert header.objective is not None
-        model, learner = assemble_pretrained(header), build_objective(header.objective)
+    elif header.method is None:
+        pretraining = build_pretrained(header)
+        model, learner = pretraining.model, pretraining.learner
     else:
         if header.kind == "delta":
             base_path = moved_base or resolve_path(path, record.base or "", option="--base")
             base = _base_of(path, header, base_path, device, bases or Bases())
         else:
             base = _merged_base(header)
-        learner = method = build_method(method_facts)
-        pretrained = tensors_of(base.pretrained)
-        task = header.last.task
-        model = method.assemble(base, task, Rng(header.seed))
+        method = build_method(header.method)
+        adapted = adapt(method, base, header.last.task, Rng(header.seed))
+        model, learner = adapted.model, adapted.learner
         own = model.state_dict(keep_vars=True)
         for name in own.keys() & parts.keys():
             own[name].data = torch.empty_like(own[name])  # not the base's, which others may read
         if header.kind == "delta":
-            trained = {id(p) for phase in method.phases(model, task) for p in phase.trainable}
-            of_base = {id(p) for p in pretrained} - trained
-            parts = {**{name: own[name] for name in own if id(own[name]) in of_base}, **parts}
+            of_base = adapted.inherited - trained_names(adapted.phases)
+            parts = {**{name: own[name] for name in of_base}, **parts}
     load_exactly(model, parts, checkpoint)
     model.to(device).eval()
     return Run(path, header, record, model, learner, device, moved_dataset, number)
@@ -173,7 +204,7 @@ def open_run(
 
 def _open_task(
     header: Header, parts: Mapping[str, Tensor], number: int
-) -> tuple[UserModel, Learner, dict[str, Tensor]]:
+) -> tuple[UserModel, AnyLearner, dict[str, Tensor]]:
     """The model of a task, who scores with it, and the tensors to load into it."""
     before = multitask.held_parts(header, parts)
     own = multitask.own_state(before, number)
@@ -187,18 +218,18 @@ def _continues(header: Header, method: ComponentFacts) -> bool:
     """Whether a transferred run can be a base: it keeps tasks, or its weights are all shared."""
     if header.kind == "delta":
         return False
-    return header.keeps_tasks or METHODS.resolve(method.name).needs.earlier == "shared"
+    return header.keeps_tasks or METHODS.resolve(method.name).needs.continues == "shared"
 
 
-def _held(
+def _kept_tasks(
     path: Path, header: Header, before: Mapping[str, Tensor], backbone: Backbone
-) -> list[Held]:
+) -> list[KeptTask]:
     """The tasks that a base can do, on its own backbone."""
     where = read_record(path).tasks
     assert header.objective is not None
-    held = []
+    kept = []
     for number, learned in enumerate(header.tasks, 1):
-        if learned.method is None and not build_objective(header.objective).ranks_items:
+        if learned.method is None and not build_objective(header.objective).item_learner():
             continue
         # What it reads is what tasks after it share.
         task = learned.task if header.keeps_tasks else replace(learned.task, same_vocabulary=True)
@@ -206,8 +237,8 @@ def _held(
         own = multitask.own_state(before, number)
         model, learner = multitask.build_task(header, learned, backbone, own)
         rows = partial(_training_rows, path, learned, where[number - 1])
-        held.append(Held(task, learner, model, rows, learned.rate))
-    return held
+        kept.append(KeptTask(task, learner, model, rows, learned.rate))
+    return kept
 
 
 def _training_rows(path: Path, learned: LearnedTask, where: DataPaths) -> Rows:
@@ -218,10 +249,17 @@ def _training_rows(path: Path, learned: LearnedTask, where: DataPaths) -> Rows:
 
 def _merged_base(header: Header) -> Base:
     """The shape of a base whose weights are all in the run's own checkpoint."""
+    if header.objective is None:
+        assert header.num_items is not None
+        return Base(encoder=None, num_items=header.num_items)
     Rng(header.seed).seed_all("unused")
-    pretrained = assemble_pretrained(header)
-    assert header.objective is not None
-    return Base(pretrained.backbone, pretrained.head, header.objective.name)
+    model = build_pretrained(header).model
+    return Base(
+        encoder=model.backbone,
+        num_items=model.backbone.num_items,
+        head=model.head,
+        objective=header.objective.name,
+    )
 
 
 def _base_of(

@@ -19,7 +19,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
 from recxfer.foundation.console import Reporter, SilentReporter
-from recxfer.foundation.errors import CheckpointError
+from recxfer.foundation.errors import CheckpointError, UsageError
 from recxfer.foundation.files import replaced_directory, write_json
 from recxfer.foundation.names import (
     CHECKPOINT,
@@ -29,7 +29,7 @@ from recxfer.foundation.names import (
     RUN_JSON,
     VOCABULARY,
 )
-from recxfer.methods.contract import Learner
+from recxfer.methods.contract import AnyLearner, VectorLearner
 from recxfer.methods.task import Task
 from recxfer.models.content.attach import reads_content
 from recxfer.models.user_model import UserModel
@@ -85,7 +85,7 @@ class Run:
     header: Header
     record: RunRecord
     model: nn.Module
-    learner: Learner
+    learner: AnyLearner
     device: torch.device
     moved_dataset: Path | None = None
     """Where the dataset of the task lies now, if not where `run.json` says."""
@@ -119,6 +119,23 @@ class Run:
     def max_length(self) -> int:
         """Longest history it reads."""
         return self.learned.max_length
+
+    def vectors(self, wanted: str) -> VectorLearner[nn.Module]:
+        """Return the learner of a run that has user vectors and an output layer.
+
+        Args:
+            wanted: what needs them, for the error.
+
+        Raises:
+            UsageError: the run scores pairs otherwise.
+        """
+        if not isinstance(self.learner, VectorLearner):
+            raise UsageError(
+                f"{wanted} needs user vectors, and {self.path}, made by {self.method}, scores "
+                "people and items without any",
+                hint="export its recommendations, or choose another run",
+            )
+        return self.learner
 
     @cached_property
     def dataset(self) -> Path:

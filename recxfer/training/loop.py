@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,7 +71,7 @@ def fit(
     optim = training.optim
     epochs = max(1, round(optim.epochs * phase.epochs_share))
     freeze_all_but(model, phase.trainable)
-    optimiser = build_optimiser(model, phase.trainable, optim)
+    optimiser = build_optimiser(model, phase, optim)
     if saved is not None:
         model.load_state_dict(saved.model)
         saved.restore_optimiser(optimiser)
@@ -87,29 +87,35 @@ def fit(
     model.load_state_dict(state.best, strict=False)
 
 
-def freeze_all_but(model: nn.Module, trainable: Sequence[nn.Parameter]) -> None:
-    """Only these parameters take gradients: the rest keeps neither gradients nor activations."""
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    for parameter in trainable:
-        parameter.requires_grad_(True)
+def freeze_all_but(model: nn.Module, trainable: Collection[str]) -> None:
+    """Let only these parameters take gradients: the rest keeps neither gradients nor activations.
+
+    Args:
+        model: what is to be trained.
+        trainable: names of its parameters.
+    """
+    chosen = frozenset(trainable)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in chosen)
 
 
 def cache_vectors(
     model: nn.Module,
     rows: Rows,
-    compute: Callable[[nn.Module, Batch], Tensor | None],
+    encode: Callable[[Batch], Tensor | None] | None,
     device: torch.device,
 ) -> Rows:
-    """Rows with the vectors of a frozen encoder, computed once; the same rows where there are none.
+    """Encode rows once, where their vectors never change; else return the same rows.
 
     Always in float32: what is computed once may as well be exact.
     """
+    if encode is None:
+        return rows
     cached_RD: Tensor | None = None
     model.eval()
     with torch.inference_mode():
         for row_B in evaluation_batches(rows):
-            vector_BD = compute(model, rows.batch(row_B).to(device))
+            vector_BD = encode(rows.batch(row_B).to(device))
             if vector_BD is None:
                 return rows
             if cached_RD is None:
@@ -132,6 +138,8 @@ def _train_epoch(
     if state.step == 0:
         state.loss_sum = 0.0
     model.train()
+    named = dict(model.named_parameters())
+    trained = [named[name] for name in phase.trainable]
     started = last_save = time.perf_counter()
     pending: list[Tensor] = []
     description = f"{phase.name} epoch {state.epoch + 1}"
@@ -145,15 +153,15 @@ def _train_epoch(
                 phase.schedule((state.epoch + step / len(batches)) / epochs)
             rate = learning_rate(optim, (state.epoch + (step + 1) / len(batches)) / epochs)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["rate"]
             batch = training.rows.batch(distributed.share(batches[step])).to(training.device)
             with autocast(training.device, training.precision):
                 loss = training.loss(model, batch, stream)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            loss, stop = distributed.agree(phase.trainable, loss.detach(), stop=training.stop())
+            loss, stop = distributed.agree(trained, loss.detach(), stop=training.stop())
             if optim.clip:
-                nn.utils.clip_grad_norm_(phase.trainable, optim.clip)
+                nn.utils.clip_grad_norm_(trained, optim.clip)
             optimiser.step()
             pending.append(loss)
             state.step = step + 1
@@ -199,13 +207,13 @@ def _validate(model: nn.Module, phase: Phase, training: Training, state: FitStat
     value = metrics[training.metric]
     if state.best_value is None or value > state.best_value:
         state.best_value, state.best_epoch = value, state.epoch
-        moving = {id(parameter) for parameter in phase.trainable}
         # Buffers move too: running statistics belong to the weights they were gathered under.
-        frozen = {id(parameter) for parameter in model.parameters()} - moving
+        named = (name for name, _ in model.named_parameters(remove_duplicate=False))
+        frozen = set(named) - set(phase.trainable)
         state.best = {
             name: tensor.detach().clone()
-            for name, tensor in model.state_dict(keep_vars=True).items()
-            if id(tensor) not in frozen
+            for name, tensor in model.state_dict().items()
+            if name not in frozen
         }
 
 

@@ -1,7 +1,6 @@
 """Optimiser, its groups and the learning-rate schedule."""
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,6 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from recxfer.foundation.config import Config
+from recxfer.methods.contract import Phase
 
 
 class OptimConfig(Config):
@@ -42,19 +42,36 @@ class OptimConfig(Config):
     """Epochs between validations; the last epoch is always validated."""
 
 
-def build_optimiser(
-    model: nn.Module, trainable: Sequence[nn.Parameter], config: OptimConfig
-) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters, in a group with and one without decay."""
+def build_optimiser(model: nn.Module, phase: Phase, config: OptimConfig) -> torch.optim.Optimizer:
+    """Build AdamW over what a phase trains, grouped by weight decay and by rate.
+
+    Args:
+        model: holds the parameters that the phase names.
+        phase: says what trains, and at which multiple of the learning rate.
+        config: the rate, and the decay of matrices.
+    """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    decayed = [p for p in trainable if p.ndim >= 2 and id(p) not in tables]
-    chosen = {id(p) for p in decayed}
-    rest = [p for p in trainable if id(p) not in chosen]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, fused=True)
+    named = dict(model.named_parameters())
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for decays in (True, False):
+        for name in phase.trainable:
+            parameter = named[name]
+            if decays == (parameter.ndim >= 2 and id(parameter) not in tables):
+                key = (decays, phase.rates.get(name, 1.0))
+                groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": config.weight_decay if decays else 0.0,
+                "lr": config.lr * rate,
+                "rate": rate,
+            }
+            for (decays, rate), parameters in groups.items()
+        ],
+        lr=config.lr,
+        fused=True,
+    )
 
 
 def learning_rate(config: OptimConfig, progress: float) -> float:

@@ -15,13 +15,14 @@ from torch import nn
 from recxfer.data.rows import Rows
 from recxfer.foundation import distributed
 from recxfer.foundation.console import Reporter
+from recxfer.foundation.device import autocast
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
-from recxfer.methods.contract import Learner, Phase
-from recxfer.runs.header import Header, Json, TrainingResult, read_header
+from recxfer.methods.contract import AnyLearner, Phase
+from recxfer.runs.header import Json, TrainingResult, read_header
 from recxfer.runs.record import RunRecord, read_record
 from recxfer.training.loop import Training, fit
 from recxfer.training.optim import OptimConfig
@@ -39,11 +40,8 @@ class Session:
     """Where the finished run will lie; the state lies beside it until then."""
 
     model: nn.Module
-    learner: Learner
+    learner: AnyLearner
     phases: Sequence[Phase]
-    close: Callable[[nn.Module, Phase], None]
-    """Called when a phase is done."""
-
     rows: Rows
     validation: Validates
     optim: OptimConfig
@@ -58,6 +56,12 @@ class Session:
     def partial(self) -> Path:
         """The directory of the state of an unfinished run."""
         return partial_directory(self.run)
+
+    def measure(self) -> dict[str, float]:
+        """Compute the validation metrics of the model as it is."""
+        self.model.eval()
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            return self.validation(self.model)
 
     def train(self, *, resume: bool) -> FitState:
         """Run all phases; on Ctrl-C or SIGTERM save, then raise KeyboardInterrupt.
@@ -91,7 +95,8 @@ class Session:
                 if index < state.phase:
                     continue
                 fit(self.model, phase, training, state, saved)
-                self.close(self.model, phase)
+                if phase.close is not None:
+                    phase.close(lambda: self.measure()[self.validation.metric])
                 saved = None
                 state.phase, state.epoch, state.step = index + 1, 0, 0
                 if index + 1 < len(self.phases):
@@ -103,7 +108,6 @@ class Session:
 class Finished:
     """What a finished run says of its training."""
 
-    header: Header
     training: TrainingResult
     """Of the task that was learned last."""
 
@@ -160,7 +164,7 @@ def finished_before(
     epochs = pl.read_parquet(history).height if history.exists() else 0
     reporter.note(f"{run} was finished already")
     assert header.last.training is not None
-    return Finished(header, header.last.training, read_record(run), epochs)
+    return Finished(header.last.training, read_record(run), epochs)
 
 
 def release_output(run: Path) -> None:

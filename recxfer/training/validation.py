@@ -1,7 +1,8 @@
 """Validation during training: one metric, computed alike for every objective and method."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from recxfer.data.rows import Rows
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Learner, Objective
+from recxfer.methods.contract import AnyLearner
 
 RECOGNITION = "recognition"
 """Mean reciprocal rank of finding a person again: what chooses where no items are ranked."""
@@ -41,14 +42,14 @@ class Validates(Protocol):
 class Validation:
     """A fixed set of held-out rows and what is measured on them."""
 
-    learner: Learner
+    learner: AnyLearner
     rows: Rows
     ranks_items: bool
     device: torch.device
 
     @classmethod
     def of(
-        cls, learner: Learner, rows: Rows, rng: Rng, device: torch.device, *, ranks_items: bool
+        cls, learner: AnyLearner, rows: Rows, rng: Rng, device: torch.device, *, ranks_items: bool
     ) -> "Validation":
         """Take at most MAX_ROWS of the rows."""
         if len(rows) > MAX_ROWS:
@@ -94,7 +95,7 @@ class PeopleValidation:
     The ranking then chooses the best epoch, as it does for every objective that ranks.
     """
 
-    objective: Objective[Any, Any]
+    measure: Callable[[Rows, Reporter], dict[str, float]]
     people: Rows
     ranking: Validation | None
     metric: str
@@ -103,7 +104,7 @@ class PeopleValidation:
     @classmethod
     def of(
         cls,
-        objective: Objective[Any, Any],
+        measure: Callable[[Rows, Reporter], dict[str, float]],
         people: Rows,
         ranking: Validation | None,
         rng: Rng,
@@ -114,9 +115,9 @@ class PeopleValidation:
             drawn = torch.randperm(len(people), generator=rng.generator("people"))[:MAX_PEOPLE]
             people = people.take(drawn.sort().values)
         metric = ranking.metric if ranking is not None else RECOGNITION
-        return cls(objective, people, ranking, metric, reporter)
+        return cls(measure, people, ranking, metric, reporter)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Measure the model as it is."""
         ranked = self.ranking(model) if self.ranking is not None else {}
-        return {**ranked, **self.objective.measure(model, self.people, self.reporter)}
+        return {**ranked, **self.measure(self.people, self.reporter)}

@@ -23,6 +23,7 @@ from recxfer.foundation.device import autocast, choose_precision, keep_freed_mem
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
+from recxfer.methods.contract import Phase
 from recxfer.models import BACKBONES
 from recxfer.training.optim import OptimConfig, build_optimiser
 
@@ -67,9 +68,10 @@ def measure(case: str, threads: int) -> dict[str, float]:
     objective_type, backbone_type = OBJECTIVES.resolve(name), BACKBONES.resolve("sasrec")
     objective = objective_type(objective_type.config_type(**settings))
     config: Config = backbone_type.config_type(width=64, max_length=LENGTH)
-    model = objective.assemble(backbone_type(config, ITEMS, causal=True), Rng(0)).train()
-    objective.count(model, rows)
-    optimiser = build_optimiser(model, list(model.parameters()), OptimConfig())
+    built = objective.build(backbone_type(config, ITEMS, causal=True), Rng(0))
+    learner, model = built.learner, built.model.train()
+    learner.observe(model, rows)
+    optimiser = build_optimiser(model, whole(model), OptimConfig())
     device, precision = torch.device("cpu"), choose_precision("auto", torch.device("cpu"))
     steps = STEPS if case in RATES else 2
     batches = training_batches(length_R, batch_size, torch.Generator().manual_seed(0))[:steps]
@@ -80,11 +82,11 @@ def measure(case: str, threads: int) -> dict[str, float]:
         if name == "clue":
             started, generator = time.perf_counter(), Rng(step).generator("views")
             for _ in range(2):
-                objective._views.draw(batch.item_BL, batch.length_B, generator)
+                learner._views.draw(batch.item_BL, batch.length_B, generator)
             views.append(time.perf_counter() - started)
         started = time.perf_counter()
         with autocast(device, precision):
-            loss = objective.loss(model, batch, Rng(step))
+            loss = learner.loss(model, batch, Rng(step))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -94,6 +96,11 @@ def measure(case: str, threads: int) -> dict[str, float]:
         "share": sum(views) / sum(seconds),
         "mb": peak_memory_mb() - before,
     }
+
+
+def whole(model: torch.nn.Module) -> Phase:
+    """A phase that trains everything."""
+    return Phase(name="all", trainable=[name for name, _ in model.named_parameters()])
 
 
 def median(case: str, threads: str, rounds: int) -> dict[str, float]:

@@ -15,7 +15,7 @@ from recxfer.data.rows import Rows
 from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.methods.contract import Base, Held, Phase
+from recxfer.methods.contract import Base, KeptTask
 from recxfer.methods.conure import ConureConfig
 from recxfer.methods.supervised import TaskLearner
 from recxfer.methods.task import Task
@@ -37,18 +37,18 @@ class Trainee:
         backbone_type, method_type = BACKBONES.resolve(backbone), METHODS.resolve(method)
         config = backbone_type.config_type(width=width, **BACKBONE_SETTINGS[backbone])
         network = backbone_type(config, ITEMS, causal=True)
-        base = Base(network, None, "next-item")
+        base = Base(encoder=network, num_items=ITEMS, objective="next-item")
         if method == "conure":
             base = after_one_task(base, rows)
-        self.learner = method_type(method_type.config_type())
-        self.model: UserModel = self.learner.assemble(base, TASK, Rng(0))
-        self.learner.count(self.model, rows)
-        chosen: Phase = {p.name: p for p in self.learner.phases(self.model, TASK)}[phase]
+        adapted = method_type(method_type.config_type()).adapt(base, TASK, Rng(0))
+        self.learner, self.model = adapted.learner, adapted.model
+        self.learner.observe(self.model, rows)
+        chosen = {p.name: p for p in adapted.phases}[phase]
         if phase == "retrain":
             for kernel in kernels(self.model.backbone):
                 kernel.owned.prune(kernel.weight, kernel.owned.num_free * 7 // 10, 0.7)
         freeze_all_but(self.model, chosen.trainable)
-        self.optimiser = build_optimiser(self.model, chosen.trainable, OptimConfig())
+        self.optimiser = build_optimiser(self.model, chosen, OptimConfig())
 
     def step(self, rows: Rows, number: int) -> float:
         """Seconds of one step."""
@@ -71,8 +71,15 @@ def after_one_task(base: Base, rows: Rows) -> Base:
     fresh = type(base.backbone)(base.backbone.config, ITEMS, causal=True)
     model = UserModel(fresh, None, "last", classifies=False)
     first = Task("next-item", ITEMS)
-    held = Held(first, TaskLearner(ConureConfig()), model, lambda: rows, 0.7)
-    return Base(fresh, None, "next-item", transferred=True, held=[held], owners=owners)
+    kept = KeptTask(first, TaskLearner(ConureConfig()), model, lambda: rows, 0.7)
+    return Base(
+        encoder=fresh,
+        num_items=ITEMS,
+        objective="next-item",
+        transferred=True,
+        tasks=[kept],
+        owners=owners,
+    )
 
 
 def main() -> None:

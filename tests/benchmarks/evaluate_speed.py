@@ -64,9 +64,9 @@ def main() -> None:
     keep_freed_memory()
     rows = histories()
     torch.manual_seed(0)
-    learner = NextItem(NextItemConfig())
     backbone = SASRec(SASRecConfig(width=64, max_length=LENGTH), ITEMS, causal=True)
-    model = learner.assemble(backbone, Rng(0)).eval()
+    built = NextItem(NextItemConfig()).build(backbone, Rng(0))
+    learner, model = built.learner, built.model.eval()
     ways = {
         "plain loop, with top 20": lambda: plain_loop(learner, model, rows),
         "rank, with top 20": lambda: rank(learner, model, rows, device=CPU, top=20).rank_R,

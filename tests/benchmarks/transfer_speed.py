@@ -50,15 +50,15 @@ def measure(threads: int, width: int, backbone: str, method: str) -> dict[str, f
     backbone_type, method_type = BACKBONES.resolve(backbone), METHODS.resolve(method)
     config: Config = backbone_type.config_type(width=width, **BACKBONE_SETTINGS[backbone])
     task = Task("profile", 2, "label", ("a", "b"))
-    learner = method_type(method_type.config_type())
-    model = learner.assemble(
-        Base(backbone_type(config, ITEMS, causal=True), None, "next-item"), task, Rng(0)
-    )
+    network = backbone_type(config, ITEMS, causal=True)
+    base = Base(encoder=network, num_items=ITEMS, objective="next-item")
+    adapted = method_type(method_type.config_type()).adapt(base, task, Rng(0))
+    learner, model = adapted.learner, adapted.model
     rows = profile_examples(ROWS, ITEMS)
-    learner.count(model, rows)
-    (phase,) = learner.phases(model, task)
+    learner.observe(model, rows)
+    (phase,) = adapted.phases
     freeze_all_but(model, phase.trainable)
-    optimiser = build_optimiser(model, phase.trainable, OptimConfig())
+    optimiser = build_optimiser(model, phase, OptimConfig())
     before = peak_memory_mb()
     seconds = []
     for step in range(STEPS):

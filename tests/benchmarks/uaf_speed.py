@@ -56,14 +56,15 @@ class Trainee:
             settings = {**settings, "blocks": tuple(range(half, 2 * half))}
         method_type = METHODS.resolve(method)
         self.name, self.rows = name, rows
-        self.learner = method_type(method_type.config_type(**settings))
-        self.model = self.learner.assemble(Base(network, None, "next-item"), TASK, Rng(0))
-        self.learner.count(self.model, rows)
-        phase = self.learner.phases(self.model, TASK)[-1]
+        base = Base(encoder=network, num_items=ITEMS, objective="next-item")
+        adapted = method_type(method_type.config_type(**settings)).adapt(base, TASK, Rng(0))
+        self.learner, self.model = adapted.learner, adapted.model
+        self.learner.observe(self.model, rows)
+        phase = adapted.phases[-1]
         if phase.schedule is not None:
             phase.schedule(0.0)
         freeze_all_but(self.model, phase.trainable)
-        self.optimiser = build_optimiser(self.model, phase.trainable, OptimConfig())
+        self.optimiser = build_optimiser(self.model, phase, OptimConfig())
         self.batch = rows.batch(torch.arange(len(rows)))
 
     def loss(self, rng: Rng) -> Tensor:
@@ -90,7 +91,7 @@ class Trainee:
         started = time.perf_counter()
         with torch.inference_mode():
             if self.name == "both":
-                gate_BN = self.learner.decisions(self.model, batch)
+                gate_BN = self.learner.gates(self.model, batch)
                 self.model.vectors(batch, gate_BN, "blended")
             else:
                 self.learner.represent(self.model, batch)

@@ -16,6 +16,7 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Objective
 from recxfer.models import BACKBONES
+from recxfer.runs.checkpoint import build_objective
 from recxfer.runs.item_content import build_item_encoders, read_items_of
 from recxfer.runs.open import open_base, open_run
 
@@ -61,8 +62,9 @@ def test_a_run_opens_as_what_was_trained(objective, backbone, films, tmp_path):
     result = learn(films, tmp_path / "run", objective, backbone)
     run = open_run(result.path, CPU)
     assert sum(p.numel() for p in run.model.parameters()) == result.parameters
-    base, header, _ = open_base(result.path, Rng(0))
-    assert header["objective"]["name"] == base.objective == objective
+    opened = open_base(result.path, Rng(0))
+    base = opened.base
+    assert opened.header.objective.name == base.objective == objective
     for name, parameter in base.backbone.state_dict().items():
         assert torch.equal(parameter, run.model.backbone.state_dict()[name])
 
@@ -124,7 +126,7 @@ def test_users_are_exported_and_ranked_or_the_reason_is_told(objective, films, t
     assert export.run(config, SilentReporter()).rows == Dataset(films).num_users
     opened = open_run(run, CPU)
     opened.read_items_of(opened.target)
-    if opened.learner.ranks_items:
+    if build_objective(opened.header.objective).item_learner() is not None:
         assert opened.learner.output(opened.model).weight_VD.shape[0] == opened.target.num_items
     else:
         with pytest.raises(UsageError, match="no item output"):
@@ -144,19 +146,19 @@ def test_the_smallest_batch_is_enough_and_less_is_refused(objective, films):
                 objective=objective,
                 batch_size=smallest - 1,
             )
-    learner, model, rows = assembled(objective, films)
+    built, rows = assembled(objective, films)
     for size in (1, smallest):
-        loss = learner.loss(model, rows.batch(torch.arange(size)), Rng(0))
+        loss = built.learner.loss(built.model, rows.batch(torch.arange(size)), Rng(0))
         loss.backward()
         assert loss.isfinite()
 
 
 @every
 def test_what_is_kept_can_be_assembled_again(objective, films):
-    learner, model, _ = assembled(objective, films)
-    kept = learner.keep(model)
-    _, again, _ = assembled(objective, films)
-    assert learner.keep(again).state_dict().keys() == kept.state_dict().keys()
+    (kept, _), (again, _) = (assembled(objective, films) for _ in range(2))
+    for built in (kept, again):
+        built.discard()
+    assert again.model.state_dict().keys() == kept.model.state_dict().keys()
 
 
 @every
@@ -167,20 +169,21 @@ def test_configs_survive_the_round_trip(objective):
 
 def assembled(objective, films, **settings):
     objective_type = OBJECTIVES.resolve(objective)
-    learner = objective_type(objective_type.config_type(**settings))
+    objective = objective_type(objective_type.config_type(**settings))
     sasrec = BACKBONES.resolve("sasrec")
     torch.manual_seed(0)
     dataset = Dataset(films)
     backbone = sasrec(
-        sasrec.config_type(width=16, max_length=20), dataset.num_items, causal=learner.causal
+        sasrec.config_type(width=16, max_length=20), dataset.num_items, causal=objective.causal
     )
-    if learner.content is not None:
-        build_item_encoders(backbone, learner.content, dataset, Rng(0))
-    model = learner.assemble(backbone, Rng(0)).train()
-    read_items_of(model, dataset, SilentReporter())
+    if objective.content is not None:
+        build_item_encoders(backbone, objective.content, dataset, Rng(0))
+    built = objective.build(backbone, Rng(0))
+    built.model.train()
+    read_items_of(built.model, dataset, SilentReporter())
     rows = next_item_training(dataset, 20)
-    learner.count(model, rows)
-    return learner, model, rows
+    built.learner.observe(built.model, rows)
+    return built, rows
 
 
 def test_checkpoints_hold_the_backbone_under_its_own_name(films, tmp_path):

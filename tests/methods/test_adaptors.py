@@ -38,22 +38,22 @@ def adapt(base, dataset, run, method, *settings, **options):
 
 
 def assembled(method, base_path, dataset):
-    """A method's model at step 0 on a dataset, and training rows."""
-    base, _, _ = open_base(base_path, Rng(0))
+    """What a method makes of a base at step 0 on a dataset, and training rows."""
+    base = open_base(base_path, Rng(0)).base
     dataset = Dataset(dataset)
     task = Task("next-item", dataset.num_items)
-    model = method.assemble(base, task, Rng(0))
-    attach(model, dataset.content)
+    adapted = method.adapt(base, task, Rng(0))
+    attach(adapted.model, dataset.content)
     rows = task_rows(task, None, dataset, "train", 20)
-    method.count(model, rows)
-    return model, rows
+    adapted.learner.observe(adapted.model, rows)
+    return adapted.learner, adapted.model, rows
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_features_are_those_of_the_base_to_the_bit_and_made_once(
     method, content_base, books, tmp_path, monkeypatch
 ):
-    base, _, _ = open_base(content_base, Rng(0))
+    base = open_base(content_base, Rng(0)).base
     attach(base.backbone, Dataset(books).content)
     wanted_VF = content_table(base.backbone).features("text")
     for file in (books / "features").glob("*"):
@@ -82,7 +82,7 @@ def test_the_adaptor_alone_trains_where_that_is_asked_for(method, content_base, 
     own = ("backbone.item_table.sides.text.projection.", "backbone.item_table.special_SD")
     assert parts
     assert all(name.startswith(own) for name in parts)
-    base, _, _ = open_base(content_base, Rng(0))
+    base = open_base(content_base, Rng(0)).base
     after = open_run(path, CPU).model.backbone.state_dict()
     for name, old in base.backbone.state_dict().items():
         if "projection" not in name and "special" not in name:
@@ -95,7 +95,7 @@ def test_a_new_user_encoder_has_to_train(content_base, books, tmp_path):
             content_base, books, tmp_path / "run", "unisrec", "user_encoder=new", "trains=adaptor"
         )
     path = adapt(content_base, books, tmp_path / "run", "unisrec", "user_encoder=new", lr=1e-9)
-    base, _, _ = open_base(content_base, Rng(0))
+    base = open_base(content_base, Rng(0)).base
     new = open_run(path, CPU).model.backbone
     weights = [encoder.blocks[0].sublayer1.qkv.weight for encoder in (base.backbone, new)]
     assert not torch.allclose(*weights, atol=0.01)
@@ -107,31 +107,31 @@ def test_cosines_are_scores_and_what_is_learned_from(loss, content_base, books):
     method = LinearAdaptor(
         LinearAdaptorConfig(loss=loss, scores="cosine", temperature=0.5, log_q=False)
     )
-    model, rows = assembled(method, content_base, books)
+    learner, model, rows = assembled(method, content_base, books)
     model.eval()
     batch = rows.batch((rows.length_R > 1).nonzero().squeeze(1)[:6])
-    user_BD = method.represent(model, batch)
+    user_BD = learner.represent(model, batch)
     torch.testing.assert_close(user_BD.norm(dim=1), torch.full((6,), 2.0))
-    score_BV = method.output(model).scores(user_BD)
+    score_BV = learner.output(model).scores(user_BD)
     plain = ContentLearner(ContentLossConfig(loss=loss, log_q=False))
-    plain.count(model, rows)
+    plain.observe(model, rows)
     wanted_BV = torch.cosine_similarity(
         plain.represent(model, batch)[:, None], plain.output(model).weight_VD[None], dim=-1
     )
     torch.testing.assert_close(score_BV, wanted_BV / 0.5)
-    found = method.loss(model, batch, Rng(0))
+    found = learner.loss(model, batch, Rng(0))
     # However long hidden states are, cosines stay, and so does the loss; products grow.
     before = plain.loss(model, batch, Rng(0))
     with torch.no_grad():
         for parameter in model.backbone.above.parameters():
             parameter.mul_(3)
-    torch.testing.assert_close(method.loss(model, batch, Rng(0)), found)
+    torch.testing.assert_close(learner.loss(model, batch, Rng(0)), found)
     assert abs(plain.loss(model, batch, Rng(0)) - before) > 1e-3
 
 
 def test_fitted_whitenings_whiten_what_training_meets(content_base, books):
     method = UniSRec(UniSRecConfig(whitening="fitted", experts=2))
-    model, rows = assembled(method, content_base, books)
+    _, model, rows = assembled(method, content_base, books)
     table = content_table(model.backbone)
     met = sorted(
         {
@@ -159,9 +159,9 @@ def test_items_that_training_never_saw_are_scored_by_their_features(
     method_type, content_base, books
 ):
     method = method_type(method_type.config_type())
-    model, rows = assembled(method, content_base, books)
+    learner, model, rows = assembled(method, content_base, books)
     model.eval()
-    before_VD = method.output(model).weight_VD.clone()
+    before_VD = learner.output(model).weight_VD.clone()
     content = Dataset(books).content
     none_2 = content.image_row_V1.new_tensor([-1, -1])
     longer = replace(
@@ -171,15 +171,15 @@ def test_items_that_training_never_saw_are_scored_by_their_features(
         fingerprint="longer",
     )
     attach(model, longer)
-    after_VD = method.output(model).weight_VD
+    after_VD = learner.output(model).weight_VD
     torch.testing.assert_close(after_VD[:-2], before_VD)
     torch.testing.assert_close(after_VD[-1], before_VD[4])
     assert (after_VD[-2] - before_VD).norm(dim=1).min() > 1e-5
     num_items = Dataset(books).num_items
     for name, part in model.state_dict().items():
         assert not {num_items, num_items + 3} & set(part.shape), name
-    user_BD = method.represent(model, rows.batch(torch.arange(3)))
-    assert method.output(model).scores(user_BD).isfinite().all()
+    user_BD = learner.represent(model, rows.batch(torch.arange(3)))
+    assert learner.output(model).scores(user_BD).isfinite().all()
 
 
 @pytest.mark.parametrize("steps", [2, 5])

@@ -42,7 +42,7 @@ def scoring(content_base, films):
 
 def learner_of(model, rows, **settings):
     learner = ContentLearner(ContentLossConfig(**settings))
-    learner.count(model, rows)
+    learner.observe(model, rows)
     return learner
 
 
@@ -135,7 +135,7 @@ def test_frozen_encoders_are_those_of_the_base(content_base, books, tmp_path):
         adapt(content_base, books, tmp_path / name, "encoders=frozen", *more)
         for name, more in (("one", []), ("two", ["user_encoder=new"]))
     ]
-    base, _, _ = open_base(content_base, Rng(0))
+    base = open_base(content_base, Rng(0)).base
     before = content_table(base.backbone).encoder_parameters()
     together = Bases()
     runs = [open_run(path, CPU, together) for path in paths]
@@ -158,7 +158,7 @@ def test_a_new_user_encoder_begins_elsewhere(content_base, books, tmp_path):
     for kind in ("pretrained", "new"):
         path = adapt(content_base, books, tmp_path / kind, f"user_encoder={kind}", lr=1e-9)
         runs[kind] = open_run(path, CPU).model.backbone.state_dict()
-    base, _, _ = open_base(content_base, Rng(0))
+    base = open_base(content_base, Rng(0)).base
     for name, old in base.backbone.state_dict().items():
         near = {kind: torch.allclose(old, found[name], atol=1e-6) for kind, found in runs.items()}
         assert near["pretrained"], name

@@ -15,7 +15,7 @@ from recxfer.foundation.errors import ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
-from recxfer.methods.uaf import UAF, UAFConfig
+from recxfer.methods.uaf import UAF, UAFConfig, UAFLearner
 from recxfer.runs.open import open_base, open_run
 
 CPU = torch.device("cpu")
@@ -93,8 +93,8 @@ def test_policies_learn_and_decide_the_same_every_time(policy, task, bases, film
     rows = opened.rows("test")
     everybody = rows.batch(torch.arange(len(rows)))
     with torch.no_grad():
-        gates = opened.learner.decisions(opened.model, everybody)
-        again = opened.learner.decisions(opened.model, everybody)
+        gates = opened.learner.gates(opened.model, everybody)
+        again = opened.learner.gates(opened.model, everybody)
         vectors = opened.learner.represent(opened.model, everybody)
         under = opened.learner.represent_under(opened.model, everybody, gates)
     assert torch.equal(gates, again)
@@ -155,7 +155,7 @@ def test_a_trained_table_is_one_for_histories_and_one_for_the_policy(bases, film
             assert not torch.equal(parts[name], start["backbone.item_table.weight"])
 
 
-class Watched(UAF):
+class Watched(UAFLearner):
     """Notes the temperature of each step, and whether it learns from rewards."""
 
     def loss(self, model, batch, rng):
@@ -168,7 +168,7 @@ def test_the_temperature_falls_and_rewards_come_after_the_warm_up(
     policy, bases, films, tmp_path, monkeypatch
 ):
     Watched.seen = []
-    monkeypatch.setattr("recxfer.methods.uaf.UAF", Watched)
+    monkeypatch.setattr("recxfer.methods.uaf.UAFLearner", Watched)
     settings = [f"policy={policy}", "warm_up=0.5", "temperature=8", "final_temperature=2"]
     learn(
         bases["nextitnet", "next-item"], films, tmp_path / "r", "profile:taste", *settings, epochs=4
@@ -188,11 +188,11 @@ def test_the_temperature_falls_and_rewards_come_after_the_warm_up(
 @pytest.mark.parametrize("kind", ["cross-domain", "profile"])
 def test_the_loss_by_reward_gives_the_policy_the_exact_gradient(kind, bases, monkeypatch):
     """Over all decisions of a row, sum pi(a) grad loss(a) is -grad sum pi(a) R(a)."""
-    base, _, _ = open_base(bases["nextitnet", "next-item"], Rng(0))
+    base = open_base(bases["nextitnet", "next-item"], Rng(0)).base
     task = Task("cross-domain", 30) if kind == "cross-domain" else Task("profile", 3, "group")
     config = UAFConfig(policy="rl", reward_top=4, reward_negatives=8, reward_cost=0.5)
-    method = UAF(config)
-    model = method.assemble(base, task, Rng(0)).eval()
+    adapted = UAF(config).adapt(base, task, Rng(0))
+    learner, model = adapted.learner, adapted.model.eval()
     generator = torch.Generator().manual_seed(0)
     for parameter in model.twins.parameters():  # copies that matter
         parameter.data += 0.5 * torch.randn(parameter.shape, generator=generator)
@@ -206,8 +206,8 @@ def test_the_loss_by_reward_gives_the_policy_the_exact_gradient(kind, bases, mon
         user_R=torch.arange(8),
         target_R=torch.randint(task.num_outputs, (8,), generator=generator),
     )
-    method.count(model, rows)
-    method._reinforced(0.0)
+    learner.observe(model, rows)
+    learner.reinforce(0.0)
     actions = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)
     rewarded = set()
     for row in range(8):
@@ -216,14 +216,14 @@ def test_the_loss_by_reward_gives_the_policy_the_exact_gradient(kind, bases, mon
         chance = torch.where(actions > 0.5, logit.sigmoid(), 1 - logit.sigmoid()).prod(1)
         with torch.no_grad():
             vectors = [model.vectors(batch, action[None], "by-path") for action in actions]
-            found = torch.cat(method._found(model, vectors, batch.target_B, rng))
+            found = torch.cat(learner._found(model, vectors, batch.target_B, rng))
         missing = 1 - actions.mean(1)
         earned = torch.where(found, 1 - 0.5 * missing.square(), torch.tensor(-0.5))
         (known,) = torch.autograd.grad(-(chance * earned).sum(), bias)
         mean = torch.zeros(4)
         for action, weight in zip(actions, chance.detach(), strict=True):
             monkeypatch.setattr("recxfer.methods.uaf.draw", lambda *_, a=action: a[None])
-            loss = method.loss(model, batch, rng)
+            loss = learner.loss(model, batch, rng)
             mean += weight * torch.autograd.grad(loss, bias)[0]
         assert torch.allclose(mean, known, atol=1e-5)
         rewarded |= set(found.tolist())
@@ -238,7 +238,7 @@ def test_people_without_a_history_get_a_decision_and_a_score(policy, bases, film
     empty = Rows(rows.item_E, rows.start_R, torch.zeros_like(rows.length_R), rows.user_R)
     batch = empty.batch(torch.arange(len(empty)))
     with torch.no_grad():
-        gates = opened.learner.decisions(opened.model, batch)
+        gates = opened.learner.gates(opened.model, batch)
         found = opened.learner.output(opened.model).scores(
             opened.learner.represent(opened.model, batch)
         )
@@ -279,7 +279,7 @@ def test_a_base_of_one_block_has_one_decision(backbone, shape, films, tmp_path):
         learn(tmp_path / "base", films, run, "profile:taste", f"policy={policy}", epochs=2)
         opened = open_run(run, CPU)
         rows = opened.rows("test")
-        gates = opened.learner.decisions(opened.model, rows.batch(torch.arange(len(rows))))
+        gates = opened.learner.gates(opened.model, rows.batch(torch.arange(len(rows))))
         assert gates.shape == (len(rows), 1)
         assert bool(torch.isfinite(scores(run)).all())
 

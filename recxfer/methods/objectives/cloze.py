@@ -13,9 +13,13 @@ from torch import Tensor
 from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.objectives.item_objective import ItemObjective, ItemObjectiveConfig
+from recxfer.methods.objectives.item_objective import (
+    ItemLearner,
+    ItemModel,
+    ItemObjective,
+    ItemObjectiveConfig,
+)
 from recxfer.models.backbones.contract import Backbone, real_positions
-from recxfer.models.heads import NextItemModel
 from recxfer.models.readout import last_positions
 
 
@@ -29,15 +33,15 @@ class ClozeConfig(ItemObjectiveConfig):
     """Share of the histories in which only the last event is hidden, as in next-item prediction."""
 
 
-@final
-class Cloze(ItemObjective[ClozeConfig]):
-    """From both sides, hidden positions only."""
+class ClozeLearner(ItemLearner):
+    """Predict hidden events from both sides."""
 
-    config_type: ClassVar[type[Config]] = ClozeConfig
-    causal: ClassVar[bool] = False
+    def __init__(self, config: ClozeConfig) -> None:
+        super().__init__(config)
+        self._cloze = config
 
-    def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Objective.loss`."""
+    def loss(self, model: ItemModel, batch: Batch, rng: Rng) -> Tensor:
+        """Compute the loss of hidden positions."""
         generator = rng.generator("cloze")
         chosen_BL = self._choose(batch, generator)
         hidden_BL = self._hide(batch.item_BL, chosen_BL, model.backbone, generator)
@@ -45,8 +49,8 @@ class Cloze(ItemObjective[ClozeConfig]):
         target_P = batch.item_BL[chosen_BL] - 1
         return self.item_loss(hidden_BLD[chosen_BL], model.output(), target_P, generator)
 
-    def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
-        """See `Objective.represent`: a mask behind the last event, read at the mask."""
+    def represent(self, model: ItemModel, batch: Batch) -> Tensor:
+        """Put a mask behind the last event, and read there."""
         B, _ = batch.item_BL.shape
         longer_BL = torch.cat([batch.item_BL, batch.item_BL.new_zeros(B, 1)], dim=1)
         longer_BL.scatter_(1, batch.length_B[:, None], model.backbone.mask_item)
@@ -54,14 +58,14 @@ class Cloze(ItemObjective[ClozeConfig]):
         return last_positions(hidden_BLD, batch.length_B + 1)
 
     def _choose(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Positions to predict: each with probability `share`, and one at least per history."""
+        """Choose positions to predict: each with probability `share`, one at least."""
         B, L = batch.item_BL.shape
         device = batch.item_BL.device
         real_BL = real_positions(batch.length_B, L)
         draw_BL = torch.rand(B, L, generator=generator).to(device).masked_fill_(~real_BL, 2.0)
         lowest_B1 = draw_BL.min(1, keepdim=True).values
-        chosen_BL = ((draw_BL < self.config.share) | (draw_BL == lowest_B1)) & real_BL
-        only_last_B1 = torch.rand(B, 1, generator=generator).to(device) < self.config.last_share
+        chosen_BL = ((draw_BL < self._cloze.share) | (draw_BL == lowest_B1)) & real_BL
+        only_last_B1 = torch.rand(B, 1, generator=generator).to(device) < self._cloze.last_share
         at_end_BL = torch.arange(L, device=device) == (batch.length_B - 1)[:, None]
         return torch.where(only_last_B1, at_end_BL, chosen_BL)
 
@@ -74,3 +78,15 @@ class Cloze(ItemObjective[ClozeConfig]):
         masked_BL = item_BL.masked_fill(chosen_BL & (fate_BL < 0.8), backbone.mask_item)
         replaced_BL = chosen_BL & (fate_BL >= 0.9)
         return torch.where(replaced_BL, random_BL.to(item_BL.device), masked_BL)
+
+
+@final
+class Cloze(ItemObjective[ClozeConfig]):
+    """From both sides, hidden positions only."""
+
+    config_type: ClassVar[type[Config]] = ClozeConfig
+    causal: ClassVar[bool] = False
+
+    def item_learner(self) -> ClozeLearner:
+        """Return the learner of hidden events."""
+        return ClozeLearner(self.config)

@@ -8,6 +8,7 @@ form of SimSiam (Chen and He 2021). The losses that people compare it with are a
 Shape letters: B rows of a batch, A rows of all processes (those of the batch, where there is one).
 """
 
+from functools import partial
 from typing import ClassVar, Literal, final
 
 import torch
@@ -23,7 +24,7 @@ from recxfer.foundation.console import Reporter
 from recxfer.foundation.distributed import gather
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Learner, Objective
+from recxfer.methods.contract import Objective, Pretraining, VectorLearner
 from recxfer.methods.objectives.collapse import judge, measure_people
 from recxfer.methods.objectives.next_item import next_item_loss
 from recxfer.methods.supervised import TaskLearner
@@ -34,6 +35,9 @@ from recxfer.models.losses.item_loss import ItemLoss, ItemLossConfig
 from recxfer.models.readout import last_positions, mean_positions
 from recxfer.models.scoring import Output
 from recxfer.models.siamese import Predictor, Projection, SiameseModel, Target, encode_in_chunks
+
+SMALLEST_BATCH = 2
+"""People of a step, at least: one has nobody to be compared with."""
 
 
 class ClueConfig(ViewConfig):
@@ -96,42 +100,24 @@ class ClueConfig(ViewConfig):
         return self
 
 
-@final
-class Clue(Objective[ClueConfig, SiameseModel]):
-    """Whole histories against whole histories."""
-
-    config_type: ClassVar[type[Config]] = ClueConfig
-    causal: ClassVar[bool] = True
-    smallest_batch: ClassVar[int] = 2
-    holds_out_people: ClassVar[bool] = True
+class ClueLearner(VectorLearner[SiameseModel]):
+    """Learn to bring two views of a person together."""
 
     def __init__(self, config: ClueConfig) -> None:
-        super().__init__(config)
+        self._config = config
         self._views: Views | None = None
         self._item_loss: ItemLoss | None = None
         self._user_R = torch.zeros(0, dtype=torch.int64)
         self._warned = False
 
-    def assemble(self, backbone: Backbone, rng: Rng) -> SiameseModel:
-        """See `Objective.assemble`."""
-        rng.seed_all("head")
-        projection = Projection(backbone.width, self.config.projected or backbone.width)
-        predicts = self.config.predictor and self.config.loss in ("simsiam", "byol")
-        return SiameseModel(
-            backbone,
-            projection,
-            Predictor(projection.width) if predicts else None,
-            Target(backbone, projection) if self.config.loss == "byol" else None,
-        )
-
-    def count(self, model: SiameseModel, rows: Rows) -> None:
-        """See `Objective.count`: how often items occur, and which ones together.
+    def observe(self, model: SiameseModel, rows: Rows) -> None:
+        """Count how often items occur, and which ones together.
 
         Raises:
             ConfigError: both views would always be the same.
             DataError: all histories are the same.
         """
-        if set(self.config.views) == {"dropout"} and not _drops(model.backbone):
+        if set(self._config.views) == {"dropout"} and not _drops(model.backbone):
             raise ConfigError(
                 "views=dropout on a backbone without dropout: both views would be the same",
                 hint="set backbone.dropout above 0, or choose other views",
@@ -140,46 +126,45 @@ class Clue(Objective[ClueConfig, SiameseModel]):
         backbone = model.backbone
         # Training rows have one event more than the backbone's longest history.
         longest = backbone.config.max_length + 1
-        self._views = Views(self.config, rows, backbone.num_items, longest)
+        self._views = Views(self._config, rows, backbone.num_items, longest)
         self._user_R = rows.user_R
-        self._item_loss = ItemLoss.of_rows(self._item_config, rows, backbone.num_items)
+        self._item_loss = ItemLoss.of_rows(item_config(self._config), rows, backbone.num_items)
 
     def loss(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Objective.loss`: zero where there is nobody to compare a person with."""
-        assert self._views is not None, "count() comes before loss()"
+        """Contrast two views of each person; zero where there is nobody to compare with."""
+        assert self._views is not None, "observe() comes before loss()"
         person_A = gather(self._user_R[batch.row_B.cpu()].to(batch.length_B.device))
-        if person_A.numel() < self.smallest_batch:
+        if person_A.numel() < SMALLEST_BATCH:
             return model.backbone.item_weight_VD[:1].sum() * 0
         generator = rng.generator("views")
         views = [self._views.draw(batch.item_BL, batch.length_B, generator) for _ in range(2)]
         total = self._contrast(model, views, person_A)
-        if self.config.next_item:
-            total = total + self.config.next_item * self._next_item(model, batch, rng)
+        if self._config.next_item:
+            total = total + self._config.next_item * self._next_item(model, batch, rng)
         return total
 
     def represent(self, model: SiameseModel, batch: Batch) -> Tensor:
-        """See `Objective.represent`: with `next_item` what scores items, else the user vector."""
-        if self.ranks_items:
+        """Read what scores items, with `next_item`; else the user vector."""
+        if self._config.next_item:
             hidden_BLD = model.backbone(batch.item_BL, batch.length_B)
             return last_positions(hidden_BLD, batch.length_B)
         return self._read(model, self._encode(model.backbone, batch.item_BL, batch.length_B))
 
     def output(self, model: SiameseModel) -> Output:
-        """See `Objective.output`: the item table, where next items were learned."""
-        if not self.ranks_items:
+        """Return the item table, where next items were learned."""
+        if not self._config.next_item:
             raise UsageError(
                 "a run of clue alone has no item output: it has learned nothing about single items",
                 hint="transfer it to a task, export its users, or pretrain with --set next_item=1",
             )
         return model.output()
 
-    @property
-    def item_learner(self) -> Learner | None:
-        """See `Objective.item_learner`: where next items were learned too."""
-        return TaskLearner(self._item_config) if self.config.next_item else None
-
     def measure(self, model: SiameseModel, people: Rows, reporter: Reporter) -> dict[str, float]:
-        """See `Objective.measure`: who is recognised, and whether vectors have collapsed."""
+        """Measure who is recognised, and whether vectors have collapsed.
+
+        Raises:
+            DivergedError: they have.
+        """
         assert model.projection is not None
         figures = measure_people(
             lambda item_BL, length_B: self._encode(model.backbone, item_BL, length_B),
@@ -188,31 +173,20 @@ class Clue(Objective[ClueConfig, SiameseModel]):
             model.backbone.item_table.weight.device,
             lambda vector_BD: self._read(model, vector_BD),
         )
-        warning = judge(figures, allow=self.config.allow_collapse)
+        warning = judge(figures, allow=self._config.allow_collapse)
         if warning is not None and not self._warned:
             self._warned = True
             reporter.warn(warning)
         return figures
 
-    def keep(self, model: SiameseModel) -> SiameseModel:
-        """See `Objective.keep`: the encoder, and the projection where that makes the vectors."""
-        model.predictor = model.target = None
-        if self.config.vector == "encoder":
-            model.projection = None
-        return model
-
-    @property
-    def _item_config(self) -> ItemLossConfig:
-        return ItemLossConfig(loss=self.config.item_loss, negatives=self.config.negatives)
-
     def _encode(self, backbone: Backbone, item_BL: Tensor, length_B: Tensor) -> Tensor:
         hidden_BLD = backbone(item_BL, length_B)
-        read = mean_positions if self.config.readout == "mean" else last_positions
+        read = mean_positions if self._config.readout == "mean" else last_positions
         return read(hidden_BLD, length_B)
 
     def _read(self, model: SiameseModel, vector_BD: Tensor) -> Tensor:
         """What the encoder makes of histories, as it is or projected."""
-        if self.config.vector == "encoder":
+        if self._config.vector == "encoder":
             return vector_BD
         assert model.projection is not None
         with _full_precision(vector_BD):
@@ -231,17 +205,17 @@ class Clue(Objective[ClueConfig, SiameseModel]):
             return self._encode(model.backbone, item_BL, length_B)
 
         one_AD, other_AD = (
-            gather(encode_in_chunks(encode, *view, self.config.chunk).float()) for view in views
+            gather(encode_in_chunks(encode, *view, self._config.chunk).float()) for view in views
         )
         with _full_precision(one_AD):
             one_AP, other_AP = model.projection(one_AD), model.projection(other_AD)
-            if self.config.loss == "nt-xent":
-                return nt_xent_loss(one_AP, other_AP, person_A, self.config.temperature)
-            if self.config.loss == "barlow-twins":
-                return barlow_twins_loss(one_AP, other_AP, self.config.off_diagonal)
+            if self._config.loss == "nt-xent":
+                return nt_xent_loss(one_AP, other_AP, person_A, self._config.temperature)
+            if self._config.loss == "barlow-twins":
+                return barlow_twins_loss(one_AP, other_AP, self._config.off_diagonal)
         if model.target is not None:
             targets = self._slow(model, model.target, views)
-        elif self.config.stop_gradient:
+        elif self._config.stop_gradient:
             targets = [one_AP.detach(), other_AP.detach()]
         else:
             targets = [one_AP, other_AP]
@@ -254,10 +228,10 @@ class Clue(Objective[ClueConfig, SiameseModel]):
     def _slow(self, model: SiameseModel, target: Target, views: list[View]) -> list[Tensor]:
         """Both views as the slow copy sees them, after it has followed the last step."""
         assert model.projection is not None
-        target.follow(model.backbone, model.projection, self.config.momentum)
+        target.follow(model.backbone, model.projection, self._config.momentum)
         projected = []
         for item_BL, length_B in views:
-            size = self.config.chunk or length_B.numel()
+            size = self._config.chunk or length_B.numel()
             chunks = zip(item_BL.split(size), length_B.split(size), strict=True)
             vector_BD = torch.cat([self._encode(target.backbone, *part).float() for part in chunks])
             with _full_precision(vector_BD):
@@ -268,7 +242,7 @@ class Clue(Objective[ClueConfig, SiameseModel]):
         """The next-item loss of the histories as they are, by chunks like the encoder."""
         assert self._item_loss is not None
         item_loss = self._item_loss
-        size = self.config.chunk or batch.length_B.numel()
+        size = self._config.chunk or batch.length_B.numel()
         total = torch.zeros((), device=batch.length_B.device)
         for index, row_C in enumerate(torch.arange(batch.length_B.numel()).split(size)):
             stream = Rng(rng.derive("chunk", index))
@@ -278,11 +252,52 @@ class Clue(Objective[ClueConfig, SiameseModel]):
                 return next_item_loss(model, item_loss, part, stream)
 
             item_CL, length_C = batch.item_BL[row_C], batch.length_B[row_C]
-            if self.config.chunk is None:
+            if self._config.chunk is None:
                 return part_loss(item_CL, length_C)
             part: Tensor = checkpoint(part_loss, item_CL, length_C, use_reentrant=False)
             total = total + part * (length_C - 1).sum()
         return total / (batch.length_B - 1).sum()
+
+
+@final
+class Clue(Objective[ClueConfig]):
+    """Whole histories against whole histories."""
+
+    config_type: ClassVar[type[Config]] = ClueConfig
+    causal: ClassVar[bool] = True
+    smallest_batch: ClassVar[int] = SMALLEST_BATCH
+
+    def build(self, backbone: Backbone, rng: Rng) -> Pretraining[SiameseModel]:
+        """Put projection, predictor and slow copy behind the backbone, as the loss needs them."""
+        rng.seed_all("head")
+        projection = Projection(backbone.width, self.config.projected or backbone.width)
+        predicts = self.config.predictor and self.config.loss in ("simsiam", "byol")
+        model = SiameseModel(
+            backbone,
+            projection,
+            Predictor(projection.width) if predicts else None,
+            Target(backbone, projection) if self.config.loss == "byol" else None,
+        )
+        learner = ClueLearner(self.config)
+
+        def discard() -> None:
+            """Leave the encoder, and the projection where that makes the vectors."""
+            model.predictor = model.target = None
+            if self.config.vector == "encoder":
+                model.projection = None
+
+        return Pretraining(
+            model=model, learner=learner, measure=partial(learner.measure, model), discard=discard
+        )
+
+    def item_learner(self) -> TaskLearner | None:
+        """Return the learner of next items, where they are learned too."""
+        return TaskLearner(item_config(self.config)) if self.config.next_item else None
+
+
+def item_config(config: ClueConfig) -> ItemLossConfig:
+    """Return the settings of the loss over items beside the contrastive one."""
+    return ItemLossConfig(loss=config.item_loss, negatives=config.negatives)
 
 
 def _drops(backbone: Backbone) -> bool:

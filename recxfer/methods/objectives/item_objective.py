@@ -1,18 +1,20 @@
-"""What pretraining objectives share that score items: model, negatives, output layer."""
+"""Learn items from histories: what objectives share that score the items of their source."""
 
 from abc import abstractmethod
 from typing import TypeVar
 
-from torch import Tensor
-
-from recxfer.data.rows import Batch, Rows
-from recxfer.foundation.console import Reporter
+from recxfer.data.rows import Rows
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Learner, Objective
+from recxfer.methods.contract import Objective, Pretraining, VectorLearner
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import NextItemModel
 from recxfer.models.losses.item_loss import ItemLoss, ItemLossConfig
 from recxfer.models.scoring import Output
+from recxfer.models.siamese import SiameseModel
+from recxfer.models.user_model import UserModel
+
+ItemModel = NextItemModel | SiameseModel | UserModel
+"""A model with a `backbone`, and an `output()` over the items that it reads."""
 
 
 class ItemObjectiveConfig(ItemLossConfig):
@@ -25,52 +27,43 @@ class ItemObjectiveConfig(ItemLossConfig):
 ItemObjectiveT = TypeVar("ItemObjectiveT", bound=ItemObjectiveConfig)
 
 
-class ItemObjective(Objective[ItemObjectiveT, NextItemModel]):
-    """An objective that differs from its neighbours in which positions predict what.
+class ItemLearner(VectorLearner[ItemModel]):
+    """A learner of items that differs from its neighbours in which positions predict what.
 
-    What a subclass answers: `loss` and `represent`. Nothing here is overridden.
+    What a subclass answers: `loss` and `represent`.
     """
 
-    def __init__(self, config: ItemObjectiveT) -> None:
-        super().__init__(config)
+    def __init__(self, config: ItemLossConfig) -> None:
+        self._config = config
         self._item_loss: ItemLoss | None = None
 
     @property
     def item_loss(self) -> ItemLoss:
         """The loss of positions."""
-        assert self._item_loss is not None, "count() comes before loss()"
+        assert self._item_loss is not None, "observe() comes before loss()"
         return self._item_loss
 
-    def assemble(self, backbone: Backbone, rng: Rng) -> NextItemModel:
-        """See `Objective.assemble`."""
-        rng.seed_all("head")
-        return NextItemModel(backbone, tied=self.config.tied)
+    def observe(self, model: ItemModel, rows: Rows) -> None:
+        """Count how often each item occurs, for drawing negatives."""
+        self._item_loss = ItemLoss.of_rows(self._config, rows, model.backbone.num_items)
 
-    def count(self, model: NextItemModel, rows: Rows) -> None:
-        """See `Objective.count`: how often each item occurs, for drawing negatives."""
-        self._item_loss = ItemLoss.of_rows(self.config, rows, model.backbone.num_items)
-
-    @abstractmethod
-    def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Objective.loss`."""
-
-    @abstractmethod
-    def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
-        """See `Objective.represent`."""
-
-    def output(self, model: NextItemModel) -> Output:
-        """See `Objective.output`."""
+    def output(self, model: ItemModel) -> Output:
+        """Return the layer over the source's items."""
         return model.output()
 
-    @property
-    def item_learner(self) -> Learner:
-        """See `Objective.item_learner`."""
-        return self
 
-    def measure(self, model: NextItemModel, people: Rows, reporter: Reporter) -> dict[str, float]:
-        """See `Objective.measure`: ranking says all."""
-        return {}
+class ItemObjective(Objective[ItemObjectiveT]):
+    """An objective with an output layer over items, and nothing else of its own.
 
-    def keep(self, model: NextItemModel) -> NextItemModel:
-        """See `Objective.keep`: everything."""
-        return model
+    What a subclass answers: `causal` and `item_learner`.
+    """
+
+    @abstractmethod
+    def item_learner(self) -> ItemLearner:
+        """Return the learner: it pretrains, and goes on with the source's items."""
+
+    def build(self, backbone: Backbone, rng: Rng) -> Pretraining[NextItemModel]:
+        """Put an output layer over items behind the backbone."""
+        rng.seed_all("head")
+        model = NextItemModel(backbone, tied=self.config.tied)
+        return Pretraining(model=model, learner=self.item_learner())

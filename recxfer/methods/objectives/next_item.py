@@ -11,17 +11,32 @@ from torch import Tensor
 from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.objectives.item_objective import ItemObjective, ItemObjectiveConfig
+from recxfer.methods.objectives.item_objective import (
+    ItemLearner,
+    ItemModel,
+    ItemObjective,
+    ItemObjectiveConfig,
+)
 from recxfer.models.backbones.contract import real_positions
-from recxfer.models.heads import NextItemModel
 from recxfer.models.losses.item_loss import ItemLoss
 from recxfer.models.readout import last_positions
-from recxfer.models.siamese import SiameseModel
-from recxfer.models.user_model import UserModel
 
 
 class NextItemConfig(ItemObjectiveConfig):
     """Settings of the `next-item` objective."""
+
+
+class NextItemLearner(ItemLearner):
+    """Predict every event from those before it."""
+
+    def loss(self, model: ItemModel, batch: Batch, rng: Rng) -> Tensor:
+        """Compute the loss of all positions at once."""
+        return next_item_loss(model, self.item_loss, batch, rng)
+
+    def represent(self, model: ItemModel, batch: Batch) -> Tensor:
+        """Read the hidden state at the last event."""
+        hidden_BLD = model.backbone(batch.item_BL, batch.length_B)
+        return last_positions(hidden_BLD, batch.length_B)
 
 
 @final
@@ -31,20 +46,13 @@ class NextItem(ItemObjective[NextItemConfig]):
     config_type: ClassVar[type[Config]] = NextItemConfig
     causal: ClassVar[bool] = True
 
-    def loss(self, model: NextItemModel, batch: Batch, rng: Rng) -> Tensor:
-        """See `Objective.loss`."""
-        return next_item_loss(model, self.item_loss, batch, rng)
-
-    def represent(self, model: NextItemModel, batch: Batch) -> Tensor:
-        """See `Objective.represent`: the hidden state at the last event."""
-        hidden_BLD = model.backbone(batch.item_BL, batch.length_B)
-        return last_positions(hidden_BLD, batch.length_B)
+    def item_learner(self) -> NextItemLearner:
+        """Return the learner of next items."""
+        return NextItemLearner(self.config)
 
 
-def next_item_loss(
-    model: NextItemModel | SiameseModel | UserModel, item_loss: ItemLoss, batch: Batch, rng: Rng
-) -> Tensor:
-    """The loss of every position that has a next event.
+def next_item_loss(model: ItemModel, item_loss: ItemLoss, batch: Batch, rng: Rng) -> Tensor:
+    """Compute the loss of every position that has a next event.
 
     Args:
         model: with a `backbone` and an `output()` over the same items.

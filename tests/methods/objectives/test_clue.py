@@ -41,15 +41,15 @@ def rows_of(histories):
 
 
 def assembled(rows, *, backbone="sasrec", dropout=0.1, **settings):
-    learner = Clue(ClueConfig(**settings))
+    objective = Clue(ClueConfig(**settings))
     config = {
         "sasrec": SASRecConfig(width=8, max_length=20, dropout=dropout),
         "nextitnet": NextItNetConfig(width=8, max_length=20, dilations=(1, 2), dropout=dropout),
     }[backbone]
     torch.manual_seed(0)
-    model = learner.assemble(BACKBONES.resolve(backbone)(config, 24, causal=True), Rng(0)).train()
-    learner.count(model, rows)
-    return learner, model
+    built = objective.build(BACKBONES.resolve(backbone)(config, 24, causal=True), Rng(0))
+    built.learner.observe(built.model.train(), rows)
+    return built.learner, built.model
 
 
 @pytest.fixture(scope="module")

@@ -40,12 +40,13 @@ def learn(name, rows_of_process):
         length_R=length_R,
         user_R=user_R,
     )
-    learner = Clue(ClueConfig(views="crop", **SETTINGS[name]))
+    objective = Clue(ClueConfig(views="crop", **SETTINGS[name]))
     torch.manual_seed(0)
     config = SASRecConfig(width=8, max_length=20, dropout=0.0)
     backbone = BACKBONES.resolve("sasrec")(config, 20, causal=True)
-    model = learner.assemble(backbone, Rng(0)).train()
-    learner.count(model, rows)
+    built = objective.build(backbone, Rng(0))
+    learner, model = built.learner, built.model.train()
+    learner.observe(model, rows)
     batch = rows.batch(torch.tensor(rows_of_process))
     given = iter(halves(batch.item_BL, batch.length_B))
     learner._views.draw = lambda item_BL, length_B, generator: next(given)
