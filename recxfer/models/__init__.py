@@ -15,6 +15,11 @@ BACKBONES = Table(
             "dilated residual convolutions (Yuan et al. 2019)",
             "recxfer.models.backbones.nextitnet:NextItNet",
         ),
+        Entry(
+            "gru4rec",
+            "gated recurrent units (Hidasi et al. 2016); causal only",
+            "recxfer.models.backbones.gru4rec:GRU4Rec",
+        ),
     ],
 )
 """The sequence encoders `pretrain --backbone` knows."""
