@@ -4,12 +4,15 @@ A script may pass one set of them to all commands: a command that has no use for
 in `prepare`) takes it and does nothing with it.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from recxfer.foundation.registry import Table
 
 _PANEL = "Options of every command"
 
@@ -26,6 +29,25 @@ def among(names: Iterable[str]) -> Callable[[str], list[str]]:
         return [name for name in known if name.startswith(incomplete)]
 
     return complete
+
+
+def listing(table: Table) -> Callable[[typer.Context, bool], None]:
+    """Callback of a `--list`: print the names and summaries of a table, and leave."""
+
+    def show(context: typer.Context, value: bool) -> None:
+        if not value:
+            return
+        # The error boundary has noted `--json`: this callback runs before that option is read.
+        if (context.obj or {}).get("as_json"):
+            entries = [{"name": entry.name, "summary": entry.summary} for entry in table]
+            typer.echo(json.dumps(entries))
+            raise typer.Exit
+        width = max(len(name) for name in table.names)
+        for entry in table:
+            typer.echo(f"{entry.name:<{width}}  {entry.summary}")
+        raise typer.Exit
+
+    return show
 
 
 Config = Annotated[

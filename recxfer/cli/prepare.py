@@ -20,8 +20,8 @@ def prepare(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A csv, tsv, parquet, jsonl or atomic file, a directory or glob of them, "
-            f"or {', '.join(SOURCES.names)}; - reads the path from stdin.",
+            help="NAME, NAME:PATH or PATH: a file, a directory or a quoted glob, recognised by "
+            f"itself. Names: {', '.join(SOURCES.names)}. - reads it from stdin.",
         ),
     ],
     dataset: Annotated[
@@ -81,6 +81,12 @@ def prepare(
             help="Index items as it does; drop events of others.",
         ),
     ] = None,
+    list_: Annotated[
+        bool,
+        typer.Option(
+            "--list", callback=options.listing(SOURCES), is_eager=True, help="List the sources."
+        ),
+    ] = False,
     config: options.Config = None,
     set_: options.Set = None,
     seed: options.Seed = 0,

@@ -1,6 +1,5 @@
 """`recxfer transfer`."""
 
-import json as to_json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,20 +12,6 @@ from recxfer.methods import METHODS
 if TYPE_CHECKING:
     from recxfer.commands.transfer_config import TransferResult
     from recxfer.foundation.console import Reporter
-
-
-def _list_methods(context: typer.Context, value: bool) -> None:
-    if not value:
-        return
-    # The error boundary has noted `--json`: this callback runs before that option is read.
-    if (context.obj or {}).get("as_json"):
-        methods = [{"name": entry.name, "summary": entry.summary} for entry in METHODS]
-        typer.echo(to_json.dumps(methods))
-        raise typer.Exit
-    width = max(len(name) for name in METHODS.names)
-    for entry in METHODS:
-        typer.echo(f"{entry.name:<{width}}  {entry.summary}")
-    raise typer.Exit
 
 
 def transfer(
@@ -66,7 +51,9 @@ def transfer(
     ] = None,
     list_: Annotated[
         bool,
-        typer.Option("--list", callback=_list_methods, is_eager=True, help="List the methods."),
+        typer.Option(
+            "--list", callback=options.listing(METHODS), is_eager=True, help="List the methods."
+        ),
     ] = False,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,

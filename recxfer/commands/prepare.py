@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Config, Settings
@@ -22,7 +22,7 @@ from recxfer.foundation.names import (
 from recxfer.preparing.images import MAX_PIXELS
 from recxfer.preparing.links import read_neighbours
 from recxfer.preparing.pipeline import Prepared, Recipe, Surroundings, prepare_tables
-from recxfer.preparing.sources import SOURCES
+from recxfer.preparing.sources.choice import Choice, choose
 from recxfer.preparing.sources.columns import (
     IMAGE_ROLE,
     TEXT_ROLE,
@@ -30,15 +30,13 @@ from recxfer.preparing.sources.columns import (
     parse_columns,
     time_candidates,
 )
-from recxfer.preparing.sources.contract import RawSource
-from recxfer.preparing.sources.files import read_path, with_side_tables
+from recxfer.preparing.sources.contract import RawSource, Request
+from recxfer.preparing.sources.side_tables import with_side_tables
 from recxfer.preparing.times import YEAR_1980, in_order_of_ids
 from recxfer.preparing.vocabulary import Vocabulary, read_vocabulary
 
-if TYPE_CHECKING:
-    from recxfer.preparing.sources.synthetic import SyntheticConfig
-
-SYNTHETIC = "synthetic"
+SOURCE = "source"
+"""The section of the source's own settings; a section named as the source is the same one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,7 @@ class PrepareConfig:
     """Everything `prepare` is told."""
 
     source: str
-    """A named source, or a path or glob of raw files."""
+    """`NAME`, `NAME:PATH` or `PATH`; a path may be a file, a folder or a glob."""
 
     output: Path
     """The dataset directory to make."""
@@ -54,8 +52,8 @@ class PrepareConfig:
     recipe: Recipe = field(default_factory=Recipe)
     """Filters and split."""
 
-    synthetic: "SyntheticConfig | None" = None
-    """The generated world, where the source is one; None: its defaults."""
+    source_config: Config | None = None
+    """Settings of the source; None: its defaults."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Which column of a raw file is user, item, time, event, weight, text or image."""
@@ -130,30 +128,29 @@ def resolve(
     seed: int = 0,
     overwrite: bool = False,
 ) -> PrepareConfig:
-    """Flags and settings (sections `prepare` and, for that source, `synthetic`) as one config.
+    """Flags and settings (sections `prepare` and `source`) as one config.
 
     Raises:
         ConfigError: a setting is unknown or out of range.
-        UsageError: `columns` cannot be read.
+        UsageError: `columns` cannot be read, or a source stands with a path it does not take.
+        DataError: no source reads what is at the path.
     """
-    sections: dict[str, type[Config]] = {"prepare": Recipe}
-    if source == SYNTHETIC:
-        from recxfer.preparing.sources.synthetic import SyntheticConfig
-
-        sections[SYNTHETIC] = SyntheticConfig
+    told = parse_columns(columns)
+    choice = choose(source, told)
+    sections: dict[str, type[Config]] = {"prepare": Recipe, SOURCE: choice.source.config_type}
     flags = {
         "where": where,
         "min_user_events": min_user_events,
         "min_item_events": min_item_events,
         "split": split,
     }
-    decoded = settings.decode(sections, {"prepare": flags})
+    decoded = settings.renamed(choice.name, SOURCE).decode(sections, {"prepare": flags})
     return PrepareConfig(
         source=source,
         output=output,
         recipe=cast(Recipe, decoded["prepare"]),
-        synthetic=cast("SyntheticConfig | None", decoded.get(SYNTHETIC)),
-        columns=parse_columns(columns),
+        source_config=decoded[SOURCE],
+        columns=told,
         items=items,
         users=users,
         images=images,
@@ -173,8 +170,12 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         UsageError: the output exists, or the options do not fit the source.
         DataError: a source or another dataset is missing or damaged, or too little is left.
     """
+    choice = choose(config.source, config.columns)
     refuse_existing(
-        config.output, overwrite=config.overwrite, marker=DATASET_JSON, inputs=_inputs(config)
+        config.output,
+        overwrite=config.overwrite,
+        marker=DATASET_JSON,
+        inputs=_inputs(config, choice.path),
     )
     vocabulary = read_vocabulary(config.vocabulary) if config.vocabulary else None
     surroundings = Surroundings(
@@ -187,7 +188,7 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
     with replaced_directory(
         config.output, marker=DATASET_JSON, overwrite=config.overwrite
     ) as directory:
-        source = _read(config, directory)
+        source = _read(choice, config, directory)
         _warn_without_times(source, config.columns, reporter)
         prepared = prepare_tables(
             source,
@@ -255,39 +256,35 @@ def _warn_of_content(prepared: Prepared, reporter: Reporter) -> None:
         reporter.warn(f"{images.animated:,} images have several frames: the first is taken")
 
 
-def _inputs(config: PrepareConfig) -> list[Path]:
+def _inputs(config: PrepareConfig, log: Path | None) -> list[Path]:
     """What is read, and must not be replaced."""
-    named = [config.items, config.users, config.images, config.vocabulary]
-    files = [Path(config.source)] if config.source not in SOURCES else []
-    files += [path for path in named if path is not None]
+    named = [log, config.items, config.users, config.images, config.vocabulary]
+    files = [path for path in named if path is not None]
     return [*files, *config.links, *config.exclude_users, *config.exclude_items]
 
 
-def _read(config: PrepareConfig, directory: Path) -> RawSource:
+def _read(choice: Choice, config: PrepareConfig, directory: Path) -> RawSource:
     described = {TEXT_ROLE.key, IMAGE_ROLE.key} & config.columns.keys()
     if described and config.items is None:
         raise UsageError(
             f"--columns {described.pop()}= names a column of the item table, and there is none",
             hint="pass the table with --items FILE",
         )
-    source = _read_events(config, directory)
-    return with_side_tables(source, config.items, config.users, columns=config.columns)
-
-
-def _read_events(config: PrepareConfig, directory: Path) -> RawSource:
-    if config.source not in SOURCES:
-        return read_path(config.source, config.columns)
-    if config.columns and config.items is None and config.users is None:
+    takes_columns = choice.source.takes_columns
+    if config.columns and not takes_columns and config.items is None and config.users is None:
         raise UsageError(
-            f"--columns is for files; the columns of {config.source} are known",
+            f"--columns is for files; the columns of {choice.name} are known",
             hint="leave it out",
         )
-    if config.source == SYNTHETIC:
-        from recxfer.preparing.sources.synthetic import SyntheticConfig, generate
-
-        return generate(config.synthetic or SyntheticConfig(), config.seed, directory)
-    raw: RawSource = SOURCES.resolve(config.source)()
-    return raw
+    source = choice.source(config.source_config or choice.source.config_type())
+    request = Request(
+        directory=directory,
+        path=choice.path,
+        columns=config.columns if takes_columns else {},
+        seed=config.seed,
+    )
+    raw = source.read(request)
+    return with_side_tables(raw, config.items, config.users, columns=config.columns)
 
 
 def _warn_without_times(source: RawSource, columns: Mapping[str, str], reporter: Reporter) -> None:
@@ -307,7 +304,7 @@ def _warn_without_times(source: RawSource, columns: Mapping[str, str], reporter:
 
 def _recorded(config: PrepareConfig, vocabulary: Vocabulary | None) -> dict[str, Any]:
     """The settings that shape the tables, without the paths of this machine."""
-    synthetic = config.synthetic.model_dump(mode="json") if config.synthetic else {}
+    source = config.source_config.model_dump(mode="json") if config.source_config else {}
     indexed_as = {}
     if vocabulary is not None:
         info = vocabulary.info
@@ -317,5 +314,5 @@ def _recorded(config: PrepareConfig, vocabulary: Vocabulary | None) -> dict[str,
         "exclude_users": [path.name for path in config.exclude_users],
         "exclude_items": [path.name for path in config.exclude_items],
         **indexed_as,
-        **synthetic,
+        **source,
     }

@@ -6,7 +6,7 @@ problems of all sections are reported together, each with where it came from.
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,12 @@ class Settings:
             return explicit
         chosen = [s.value for s in self.given if s.section == section and _names_component(s)]
         return str(chosen[-1]) if chosen else default
+
+    def renamed(self, section: str, to: str) -> "Settings":
+        """The same settings, with those of one section in another: `[synthetic]` is `[source]`."""
+        return Settings(
+            tuple(replace(s, section=to) if s.section == section else s for s in self.given)
+        )
 
     def decode(
         self,

@@ -16,6 +16,7 @@ from recxfer import __version__
 from recxfer.cli.app import app
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
+from recxfer.preparing.sources import SOURCES
 
 EVERYWHERE = {
     "--config", "--set", "--seed", "--device", "--precision", "--threads",
@@ -27,7 +28,7 @@ OPTIONS = {
     "prepare": {
         "--columns", "--items", "--users", "--images", "--where", "--min-user-events",
         "--min-item-events", "--split", "--link", "--exclude-users", "--exclude-items",
-        "--vocabulary",
+        "--vocabulary", "--list",
     },
     "pretrain": {"--objective", "--backbone", "--epochs", "--batch-size", "--lr", "--resume"},
     "transfer": {
@@ -47,6 +48,8 @@ ARGUMENTS = {
     "evaluate": ["RUN..."],
     "export": ["RUN", "OUT"],
 }
+
+LISTED = [("prepare", SOURCES), ("transfer", METHODS)]
 
 HEAVY = ["torch", "polars", "pyarrow", "numpy", "pandas", "scipy", "safetensors"]
 
@@ -124,7 +127,12 @@ def test_settings_and_flags_of_examples_are_known(monkeypatch, name, arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["transfer", "--list"], *([name, "--help"] for name in OPTIONS)],
+    [
+        ["--help"],
+        ["--version"],
+        *([name, "--list"] for name, _ in LISTED),
+        *([name, "--help"] for name in OPTIONS),
+    ],
     ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments):
@@ -153,19 +161,26 @@ def test_choices_are_those_of_the_tables(name, option, table):
     assert table.names[0] in [item.value for item in found]
 
 
-def test_list_shows_every_method():
-    result = recxfer("transfer", "--list")
+def test_help_of_prepare_names_every_source():
+    source, _ = [p for p in commands["prepare"].params if p.param_type_name == "argument"]
+    assert ", ".join(SOURCES.names) in source.help
+
+
+@pytest.mark.parametrize("command, table", LISTED)
+def test_list_shows_every_line_of_the_table(command, table):
+    result = recxfer(command, "--list")
     assert result.exit_code == 0
     rows = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
-    assert rows == [[entry.name, entry.summary] for entry in METHODS]
+    assert rows == [[entry.name, entry.summary] for entry in table]
 
 
-def test_list_as_json():
+@pytest.mark.parametrize("command, table", LISTED)
+def test_list_as_json(command, table):
     for arguments in (["--list", "--json"], ["--json", "--list"]):
-        result = recxfer("transfer", *arguments)
+        result = recxfer(command, *arguments)
         assert result.exit_code == 0
-        methods = [{"name": entry.name, "summary": entry.summary} for entry in METHODS]
-        assert json.loads(result.stdout) == methods
+        entries = [{"name": entry.name, "summary": entry.summary} for entry in table]
+        assert json.loads(result.stdout) == entries
 
 
 def test_version():

@@ -2,28 +2,57 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, final
 
 import polars as pl
 
+from recxfer.foundation.config import Config
+from recxfer.preparing.sources.contract import RawSource, Request
 from recxfer.preparing.sources.delimited import Dialect, scan_delimited
+from recxfer.preparing.sources.format import Format, visible_files
+from recxfer.preparing.sources.side_tables import with_side_tables
 
-ATOMIC: Final = Dialect("\t", quoted=False)
-
-
-def scan_atomic(paths: Sequence[Path]) -> pl.LazyFrame:
-    """Files of one header as a frame of text columns, named without their types."""
-    frame = scan_delimited(paths, ATOMIC, header=True)
-    names = frame.collect_schema().names()
-    return frame.rename({name: name.partition(":")[0] for name in names})
+_DIALECT: Final = Dialect("\t", quoted=False)
+_EVENTS, _ITEMS, _USERS = ".inter", ".item", ".user"
 
 
-def companion(interactions: Path, ending: str) -> Path | None:
-    """The file beside `NAME.inter` that describes its items or users, where there is one.
+@final
+class Atomic(Format[Config]):
+    """Read RecBole's `NAME.inter`, with the `NAME.item` and `NAME.user` beside it."""
 
-    Args:
-        interactions: the `.inter` file.
-        ending: `.item` or `.user`.
-    """
-    beside = interactions.with_suffix(ending)
-    return beside if beside.exists() else None
+    suffixes: ClassVar[tuple[str, ...]] = (_EVENTS, _ITEMS, _USERS)
+
+    def scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
+        """See `Format.scan`; columns are named without their types."""
+        frame = scan_delimited(paths, _DIALECT, header=header)
+        names = frame.collect_schema().names()
+        return frame.rename({name: name.partition(":")[0] for name in names})
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """See `Source.recognises`: a folder, too, where events are in it, whatever else is."""
+        return bool(_events(path)) if path.is_dir() else super().recognises(path)
+
+    @classmethod
+    def files(cls, path: Path) -> list[Path]:
+        """See `Format.files`: of a folder, the events."""
+        return (_events(path) if path.is_dir() else []) or super().files(path)
+
+    def read(self, request: Request) -> RawSource:
+        """See `Source.read`."""
+        source = super().read(request)
+        assert request.path is not None, "a format comes with a path"
+        paths = self.files(request.path)
+        if len(paths) > 1:
+            return source
+        items, users = (_beside(paths[0], suffix) for suffix in (_ITEMS, _USERS))
+        return with_side_tables(source, items, users, columns={}, must_describe=False)
+
+
+def _events(folder: Path) -> list[Path]:
+    return [file for file in visible_files(folder) if file.suffix == _EVENTS]
+
+
+def _beside(events: Path, suffix: str) -> Path | None:
+    file = events.with_suffix(suffix)
+    return file if file.exists() else None

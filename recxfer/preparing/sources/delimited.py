@@ -1,4 +1,4 @@
-"""Text tables with separators, and JSON lines: every column is read as text, lazily.
+"""Text tables with separators: every column is read as text, lazily.
 
 Reading all as text keeps ids as they are written (`007`, `23464-3016`) and lets the few columns
 that are numbers be converted where a bad value can be named.
@@ -7,12 +7,14 @@ that are numbers be converted where a bad value can be named.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, final
 
 import polars as pl
 import pyarrow as pa
 
+from recxfer.foundation.config import Config
 from recxfer.foundation.errors import DataError
+from recxfer.preparing.sources.format import Format
 from recxfer.preparing.streams import stream_errors
 
 _SEPARATORS: Final = ("::", "\t", ";", "|", ",")
@@ -33,13 +35,24 @@ class Dialect:
     """Whether double quotes may enclose a field."""
 
 
+@final
+class Delimited(Format[Config]):
+    """Read text with a separator, the same in all rows: `,`, tab, `;`, `|` or `::`."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt", ".dat", ".data")
+
+    def scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
+        """See `Format.scan`; the first file's separator is that of all."""
+        return scan_delimited(paths, sniff(paths[0]), header=header)
+
+
 def sniff(path: Path) -> Dialect:
     """Choose the separator that divides all of the first lines alike, and most finely.
 
     Raises:
         DataError: the file is empty, damaged, or has one column only.
     """
-    lines = _first_lines(path)
+    lines = first_lines(path)
     counts = {separator: {line.count(separator) for line in lines} for separator in _SEPARATORS}
     if counts["::"] - {0} and 0 not in counts["::"]:
         return Dialect("::", quoted=False)
@@ -78,29 +91,38 @@ def scan_delimited(paths: Sequence[Path], dialect: Dialect, *, header: bool) -> 
     return frame.rename({name: str(number) for number, name in enumerate(names, start=1)})
 
 
-def scan_json_lines(paths: Sequence[Path]) -> pl.LazyFrame:
-    """JSON lines as one frame of text columns: the fields of the first thousand lines."""
-    names = pl.scan_ndjson(list(paths), infer_schema_length=1000).collect_schema().names()
-    return pl.scan_ndjson(list(paths), schema=dict.fromkeys(names, pl.String))
-
-
 def _scan_lines(paths: Sequence[Path], separator: str, *, header: bool) -> pl.LazyFrame:
-    first = _first_lines(paths[0])[0].split(separator)
+    first = first_lines(paths[0])[0].split(separator)
     names = first if header else [str(number) for number in range(1, len(first) + 1)]
-    lines = pl.scan_csv(
-        list(paths),
-        separator=_NEVER,
-        has_header=False,
-        skip_rows=1 if header else 0,
-        quote_char=None,
-        schema={"line": pl.String},
-        encoding="utf8-lossy",
-    )
+    lines = scan_lines(paths, skip=1 if header else 0)
     fields = pl.col("line").str.strip_chars_end("\r").str.split_exact(separator, len(names) - 1)
     return lines.select(fields.struct.rename_fields(names).alias("line")).unnest("line")
 
 
-def _first_lines(path: Path) -> list[str]:
+def scan_lines(paths: Sequence[Path], *, skip: int = 0) -> pl.LazyFrame:
+    """The lines of text files, plain, gzipped or zstd, as one frame of one column `line`.
+
+    Args:
+        paths: files in reading order.
+        skip: lines to leave out at the beginning of each.
+    """
+    return pl.scan_csv(
+        list(paths),
+        separator=_NEVER,
+        has_header=False,
+        skip_rows=skip,
+        quote_char=None,
+        schema={"line": pl.String},
+        encoding="utf8-lossy",
+    )
+
+
+def first_lines(path: Path) -> list[str]:
+    """The first lines of a file that are not empty: at most 20, of at most 64 kB together.
+
+    Raises:
+        DataError: the file is empty or damaged.
+    """
     with stream_errors(str(path)):
         sample = _first_bytes(path)
     lines = [line for line in sample.decode("utf-8-sig", errors="replace").splitlines() if line]

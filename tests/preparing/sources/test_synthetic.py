@@ -10,7 +10,8 @@ from recxfer.data.examples import next_item_cases
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.preparing.sources import synthetic
-from recxfer.preparing.sources.synthetic import SyntheticConfig, generate
+from recxfer.preparing.sources.contract import Request
+from recxfer.preparing.sources.synthetic import Synthetic, SyntheticConfig
 
 
 def make(path, *assignments, **options):
@@ -43,7 +44,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 def events_of(tmp_path, name, **settings):
     folder = tmp_path / name
     folder.mkdir()
-    raw = generate(SyntheticConfig(**settings), 0, folder)
+    raw = Synthetic(SyntheticConfig(**settings)).read(Request(directory=folder))
     return raw.interactions.collect(), raw.users.collect()
 
 
