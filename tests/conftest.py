@@ -189,3 +189,25 @@ def resumes_as_if_never_killed():
         assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
 
     return check
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Put a distribution into `tmp_path/site`, as an installer would: metadata and modules.
+
+    Whoever wants it found puts that folder on the path.
+    """
+
+    def put(name, version, entry_points, **modules):
+        site = tmp_path / "site"
+        metadata = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        (metadata / "entry_points.txt").write_text(entry_points)
+        for module, source in modules.items():
+            (site / f"{module}.py").write_text(source)
+        return site
+
+    return put

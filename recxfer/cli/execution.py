@@ -13,6 +13,7 @@ import typer
 from recxfer import __version__
 from recxfer.cli.boundary import InterruptedRunError
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.plugins import plugin_warnings_to
 
 if TYPE_CHECKING:
     from recxfer.foundation.console import Reporter
@@ -74,7 +75,8 @@ def execute(
     reporter = SilentReporter() if silent else RichReporter()
     started = time.perf_counter()
     try:
-        result = work(reporter)
+        with plugin_warnings_to(reporter.warn):
+            result = work(reporter)
     except KeyboardInterrupt as interrupt:
         if not resumable:
             raise

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from recxfer.foundation.plugins import plugin_warnings_to
 from recxfer.foundation.registry import Table
 
 _PANEL = "Options of every command"
@@ -19,6 +20,11 @@ _PANEL = "Options of every command"
 _MOST_THREADS = max(64, 4 * (os.cpu_count() or 1))
 """More would only wait for one another, and far more cannot be started. Never below 64, so that a
 run can be resumed on a smaller machine with the threads it was begun with."""
+
+
+def names_of(table: Table[object]) -> Callable[[str], list[str]]:
+    """Shell completion out of a table, with the names of plug-ins."""
+    return lambda incomplete: among(table.names)(incomplete)
 
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
@@ -31,19 +37,21 @@ def among(names: Iterable[str]) -> Callable[[str], list[str]]:
     return complete
 
 
-def listing(table: Table) -> Callable[[typer.Context, bool], None]:
+def listing(table: Table[object]) -> Callable[[typer.Context, bool], None]:
     """Callback of a `--list`: print the names and summaries of a table, and leave."""
 
     def show(context: typer.Context, value: bool) -> None:
         if not value:
             return
         # The error boundary has noted `--json`: this callback runs before that option is read.
+        with plugin_warnings_to(lambda message: typer.echo(f"warning: {message}", err=True)):
+            entries = list(table)
         if (context.obj or {}).get("as_json"):
-            entries = [{"name": entry.name, "summary": entry.summary} for entry in table]
-            typer.echo(json.dumps(entries))
+            lines = [{"name": entry.name, "summary": entry.summary} for entry in entries]
+            typer.echo(json.dumps(lines))
             raise typer.Exit
-        width = max(len(name) for name in table.names)
-        for entry in table:
+        width = max(len(entry.name) for entry in entries)
+        for entry in entries:
             typer.echo(f"{entry.name:<{width}}  {entry.summary}")
         raise typer.Exit
 

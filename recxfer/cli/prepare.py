@@ -21,7 +21,7 @@ def prepare(
         typer.Argument(
             metavar="SOURCE",
             help="NAME, NAME:PATH or PATH: a file, a directory or a quoted glob, recognised by "
-            f"itself. Names: {', '.join(SOURCES.names)}. - reads it from stdin.",
+            f"itself. Names: {', '.join(SOURCES.own_names)}. - reads it from stdin.",
         ),
     ],
     dataset: Annotated[

@@ -25,16 +25,16 @@ def pretrain(
         str | None,
         typer.Option(
             "--objective",
-            help=f"{', '.join(OBJECTIVES.names)}. Default: next-item.",
-            autocompletion=options.among(OBJECTIVES.names),
+            help=f"{', '.join(OBJECTIVES.own_names)}. Default: next-item.",
+            autocompletion=options.names_of(OBJECTIVES),
         ),
     ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
             "--backbone",
-            help=f"{', '.join(BACKBONES.names)}. Default: sasrec.",
-            autocompletion=options.among(BACKBONES.names),
+            help=f"{', '.join(BACKBONES.own_names)}. Default: sasrec.",
+            autocompletion=options.names_of(BACKBONES),
         ),
     ] = None,
     epochs: options.Epochs = None,

@@ -29,8 +29,8 @@ def transfer(
         str | None,
         typer.Option(
             "--method",
-            help=f"{', '.join(METHODS.names)}.",
-            autocompletion=options.among(METHODS.names),
+            help=f"{', '.join(METHODS.own_names)}, or a plug-in's: see --list.",
+            autocompletion=options.names_of(METHODS),
         ),
     ] = None,
     task: Annotated[

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -30,12 +30,21 @@ class Config(BaseModel):
     )
 
 
+class Configured(Protocol):
+    """A class of components that says its settings."""
+
+    @property
+    def config_type(self) -> type[Config]:
+        """Its settings."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """A component that was chosen by name, and the table of those there are."""
 
     name: str
-    table: Table
+    table: Table[Configured]
 
     def others_with(self, key: str) -> str | None:
         """Which others know a key that this one does not; None where none does."""

@@ -1,17 +1,25 @@
 """Tables of things invoked by name: data, not import side effects.
 
 A table holds names, one-line summaries and dotted targets. Targets are imported when they are
-asked for, so that listing names (for `--help`) imports no torch.
+asked for, so that listing names (for `--help`) imports no torch. Other distributions add lines by
+entry points, which are read when a table is first asked for more than its own lines.
 """
 
 import difflib
 import importlib
+import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final, Generic, TypeVar
 
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.plugins import Plugin, find_plugins, warn_of_plugin
+
+T_co = TypeVar("T_co", covariant=True)
+
+_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +36,104 @@ class Entry:
     """`package.module:Class`, imported on demand."""
 
 
-class Table:
-    """An ordered table of entries with unique names."""
+class Table(Generic[T_co]):
+    """An ordered table of entries with unique names: its own, then those of plug-ins.
 
-    def __init__(self, kind: str, entries: Sequence[Entry]) -> None:
+    Args:
+        kind: what an entry is, for messages.
+        entries: the table's own lines.
+        group: the group of entry points that add lines; None: there are none.
+        contract: `package.module:Class` that plug-ins derive from; own entries are tested to.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entries: Sequence[Entry],
+        *,
+        group: str | None = None,
+        contract: str | None = None,
+    ) -> None:
         self.kind = kind
+        self._group = group
+        self._contract = contract
         self._entries = {entry.name: entry for entry in entries}
+        self._told: set[str] = set()
         if len(self._entries) != len(entries):
             raise ValueError(f"a {kind} is listed twice")
         for name in self._entries:
-            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+            if not _NAME.fullmatch(name):
                 raise ValueError(f"{kind} name {name!r} is not lower-case-with-hyphens")
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries.values())
+        """All entries that can be used: plug-ins are imported, and broken ones are warned of."""
+        yield from self._entries.values()
+        for name in self._plugins:
+            try:
+                yield self.entry(name)
+            except UsageError as error:
+                if name not in self._told:
+                    self._told.add(name)
+                    warn_of_plugin(error.message)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._plugins
+
+    @property
+    def own_names(self) -> list[str]:
+        """The names of the table's own lines, in table order; no entry points are read."""
+        return list(self._entries)
 
     @property
     def names(self) -> list[str]:
-        """The names in table order."""
-        return list(self._entries)
+        """All names: the table's own, then those of plug-ins, whether these work or not."""
+        return [*self._entries, *self._plugins]
 
     def entry(self, name: str) -> Entry:
-        """The line of that name; an unknown name is a usage error with a suggestion."""
+        """The line of that name; a plug-in's summary is the first line of its docstring.
+
+        Raises:
+            UsageError: the name is unknown, or the plug-in cannot be loaded.
+        """
+        if plugin := self._plugins.get(name):
+            summary = (inspect.getdoc(self._load(plugin)) or "").partition("\n")[0].rstrip(".")
+            return Entry(name, f"{summary} ({plugin.origin})", plugin.entry_point.value)
+        return self._own(name)
+
+    def resolve(self, name: str) -> T_co:
+        """Import and return what `name` stands for.
+
+        Raises:
+            UsageError: the name is unknown, or the plug-in cannot be loaded.
+        """
+        if plugin := self._plugins.get(name):
+            return self._load(plugin)
+        found: T_co = _imported(self._own(name).target)
+        return found
+
+    def distribution(self, name: str) -> tuple[str, str] | None:
+        """Name and version of the distribution that brings an entry; None for the table's own."""
+        plugin = self._plugins.get(name)
+        return (plugin.distribution, plugin.version) if plugin else None
+
+    @cached_property
+    def _plugins(self) -> Mapping[str, Plugin]:
+        """Plug-ins by name; the first keeps it, and the table's own lines go before all."""
+        found: dict[str, Plugin] = {}
+        for plugin in find_plugins(self._group) if self._group else []:
+            name = plugin.entry_point.name
+            owner = found[name].origin if name in found else "recxfer"
+            if not _NAME.fullmatch(name):
+                reason = "the name is not lower-case-with-hyphens"
+            elif name in found or name in self._entries:
+                reason = f"there is one of that name in {owner}"
+            else:
+                found[name] = plugin
+                continue
+            warn_of_plugin(f"{self.kind} {name!r} of plug-in {plugin.origin} is left out: {reason}")
+        return found
+
+    def _own(self, name: str) -> Entry:
         if name not in self._entries:
             raise UsageError(
                 f"unknown {self.kind} {name!r}; there are {', '.join(self.names)}",
@@ -60,10 +141,37 @@ class Table:
             )
         return self._entries[name]
 
-    def resolve(self, name: str) -> Any:
-        """Import and return what `name` stands for."""
-        module, _, attribute = self.entry(name).target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+    def _load(self, plugin: Plugin) -> T_co:
+        try:
+            found: T_co = plugin.entry_point.load()
+            problem = self._problem(found)
+        except Exception as error:  # the author's code: it may fail in any way
+            raise self._broken(plugin, f"{type(error).__name__}: {error}") from error
+        if problem:
+            raise self._broken(plugin, problem)
+        return found
+
+    def _problem(self, found: object) -> str | None:
+        """What keeps a plug-in's object from being an entry."""
+        if self._contract is None:
+            return None
+        contract = _imported(self._contract)
+        if not (isinstance(found, type) and issubclass(found, contract)):
+            return f"it does not derive from {self._contract.replace(':', '.')}"
+        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        return f"it does not answer {', '.join(missing)}" if missing else None
+
+    def _broken(self, plugin: Plugin, problem: str) -> UsageError:
+        return UsageError(
+            f"{self.kind} {plugin.entry_point.name!r} of plug-in {plugin.origin} "
+            f"cannot be loaded: {' '.join(problem.split())}",
+            hint=f"update or uninstall {plugin.distribution}",
+        )
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def suggestion(word: str, known: Sequence[str]) -> str | None:

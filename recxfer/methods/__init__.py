@@ -1,8 +1,13 @@
 """Pretraining objectives and transfer methods: one file each, and one line in a table here."""
 
+from typing import TYPE_CHECKING, Any
+
 from recxfer.foundation.registry import Entry, Table
 
-OBJECTIVES = Table(
+if TYPE_CHECKING:
+    from recxfer.methods.contract import Method, Objective
+
+OBJECTIVES: "Table[type[Objective[Any, Any]]]" = Table(
     "objective",
     [
         Entry(
@@ -26,10 +31,12 @@ OBJECTIVES = Table(
             "recxfer.methods.transrec:TransRec",
         ),
     ],
+    group="recxfer.objectives",
+    contract="recxfer.methods.contract:Objective",
 )
 """What `pretrain --objective` knows."""
 
-METHODS = Table(
+METHODS: "Table[type[Method[Any, Any]]]" = Table(
     "method",
     [
         Entry(
@@ -118,5 +125,7 @@ METHODS = Table(
             "recxfer.methods.user_knn:UserKNN",
         ),
     ],
+    group="recxfer.methods",
+    contract="recxfer.methods.contract:Method",
 )
 """What `transfer --method` knows."""

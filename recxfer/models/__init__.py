@@ -1,8 +1,13 @@
 """Backbones, heads, losses and patches: modules that know nothing of files or commands."""
 
+from typing import TYPE_CHECKING
+
 from recxfer.foundation.registry import Entry, Table
 
-BACKBONES = Table(
+if TYPE_CHECKING:
+    from recxfer.models.backbones.contract import Backbone
+
+BACKBONES: "Table[type[Backbone]]" = Table(
     "backbone",
     [
         Entry(
@@ -21,5 +26,7 @@ BACKBONES = Table(
             "recxfer.models.backbones.gru4rec:GRU4Rec",
         ),
     ],
+    group="recxfer.backbones",
+    contract="recxfer.models.backbones.contract:Backbone",
 )
 """The sequence encoders `pretrain --backbone` knows."""

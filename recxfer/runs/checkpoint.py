@@ -25,7 +25,7 @@ def build_backbone(facts: BackboneFacts) -> Backbone:
     """
     backbone_type = BACKBONES.resolve(facts.name)
     config = backbone_type.config_type.model_validate(facts.config)
-    backbone: Backbone = backbone_type(config, facts.num_items, causal=facts.causal)
+    backbone = backbone_type(config, facts.num_items, causal=facts.causal)
     if facts.content is not None:
         read_content(backbone, table_of_facts(facts.content, backbone.width))
     return backbone
@@ -34,15 +34,13 @@ def build_backbone(facts: BackboneFacts) -> Backbone:
 def build_objective(facts: ComponentFacts) -> Objective[Any]:
     """A pretraining objective from its name and config."""
     objective = OBJECTIVES.resolve(facts.name)
-    built: Objective[Any] = objective(objective.config_type.model_validate(facts.config))
-    return built
+    return objective(objective.config_type.model_validate(facts.config))
 
 
 def build_method(facts: ComponentFacts) -> Method[Any]:
     """A transfer method from its name and config."""
     method = METHODS.resolve(facts.name)
-    built: Method[Any] = method(method.config_type.model_validate(facts.config))
-    return built
+    return method(method.config_type.model_validate(facts.config))
 
 
 def build_pretrained(header: Header) -> Pretraining[NextItemModel | SiameseModel]:

@@ -156,14 +156,14 @@ def test_help_loads_nothing_heavy(arguments):
 )
 def test_choices_are_those_of_the_tables(name, option, table):
     (parameter,) = [p for p in commands[name].params if p.name == option]
-    assert ", ".join(table.names) in parameter.help
+    assert ", ".join(table.own_names) in parameter.help
     found = parameter.shell_complete(typer.Context(commands[name]), table.names[0][:3])
     assert table.names[0] in [item.value for item in found]
 
 
 def test_help_of_prepare_names_every_source():
     source, _ = [p for p in commands["prepare"].params if p.param_type_name == "argument"]
-    assert ", ".join(SOURCES.names) in source.help
+    assert ", ".join(SOURCES.own_names) in source.help
 
 
 @pytest.mark.parametrize("command, table", LISTED)

@@ -1,10 +1,13 @@
 """Raw sources, each in a file of its own: formats of files, MovieLens by name, a planted world."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from recxfer.foundation.registry import Entry, Table
 
-SOURCES: Final = Table(
+if TYPE_CHECKING:
+    from recxfer.preparing.sources.contract import AnySource
+
+SOURCES: "Final[Table[type[AnySource]]]" = Table(
     "source",
     [
         Entry(
@@ -48,5 +51,7 @@ SOURCES: Final = Table(
             "recxfer.preparing.sources.sequences:Sequences",
         ),
     ],
+    group="recxfer.sources",
+    contract="recxfer.preparing.sources.contract:Source",
 )
 """What `prepare` can read. A path alone is what the first of them recognises."""

@@ -46,7 +46,7 @@ def choose(source: str, columns: Mapping[str, str]) -> Choice:
     path = Path(source)
     if name not in SOURCES or (colon and path.exists()):
         return _recognised(path, columns)
-    named: type[AnySource] = SOURCES.resolve(name)
+    named = SOURCES.resolve(name)
     if colon:
         if named.path == "refused":
             raise UsageError(f"{source}: {name} reads no files", hint=f"write {name} alone")
@@ -72,17 +72,17 @@ def choose_format(path: Path) -> AnyFormat:
 
 def _recognised(path: Path, columns: Mapping[str, str]) -> Choice:
     if path.exists():
-        for name in SOURCES.names:
-            source: type[AnySource] = SOURCES.resolve(name)
+        for entry in SOURCES:
+            source = SOURCES.resolve(entry.name)
             if (source.takes_columns or not columns) and source.recognises(path):
-                return Choice(name, source, path)
+                return Choice(entry.name, source, path)
     name, format = _format(path)
     return Choice(name, format, path)
 
 
 def _format(path: Path) -> tuple[str, type[AnyFormat]]:
     """The format of the files at a path, by the names of these files."""
-    sources = {name: SOURCES.resolve(name) for name in SOURCES.names}
+    sources = {entry.name: SOURCES.resolve(entry.name) for entry in SOURCES}
     formats = {name: source for name, source in sources.items() if issubclass(source, Format)}
     if path.suffix == ".zip" and path.exists():
         raise DataError(
