@@ -29,7 +29,7 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
-from recxfer.methods.contract import Objective, Phase, Pretraining
+from recxfer.methods.contract import AnyObjective, Phase, Pretraining
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.contract import Backbone, BackboneConfig
@@ -202,7 +202,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     dataset = Dataset(config.dataset)
     rng = Rng(config.seed)
     objective_type = OBJECTIVES.resolve(config.objective)
-    objective: Objective[Any] = objective_type(
+    objective: AnyObjective = objective_type(
         config.objective_config or objective_type.config_type()
     )
     backbone = _build_backbone(config, dataset, objective, rng)
@@ -316,7 +316,7 @@ def _both_ways() -> list[str]:
 
 
 def _build_backbone(
-    config: PretrainConfig, dataset: Dataset, objective: Objective[Any], rng: Rng
+    config: PretrainConfig, dataset: Dataset, objective: AnyObjective, rng: Rng
 ) -> Backbone:
     backbone_type = BACKBONES.resolve(config.backbone)
     rng.seed_all("backbone")
@@ -333,7 +333,7 @@ def _build_backbone(
 def _apart(
     dataset: Dataset,
     pretraining: Pretraining[Any],
-    objective: Objective[Any],
+    objective: AnyObjective,
     rows: Rows,
     rng: Rng,
     device: torch.device,
@@ -369,7 +369,7 @@ def _held_out(dataset: Dataset, max_length: int) -> Rows:
     return rows
 
 
-def _portable(objective: Objective[Any]) -> Config:
+def _portable(objective: AnyObjective) -> Config:
     """Its config, as another host can read it."""
     config: Config = objective.config
     return config.portable() if isinstance(config, ContentConfig) else config
@@ -379,7 +379,7 @@ def _header(
     config: PretrainConfig,
     dataset: Dataset,
     backbone: Backbone,
-    objective: Objective[Any],
+    objective: AnyObjective,
 ) -> Header:
     learned = LearnedTask(
         task=Task("next-item", dataset.num_items),
@@ -394,5 +394,5 @@ def _header(
         seed=config.seed,
         settings=TrainingSettings.of(config.optim, config.data, config.precision, config.device),
         processes=distributed.count(),
-        code=code_facts(),
+        code=code_facts((OBJECTIVES, config.objective), (BACKBONES, config.backbone)),
     )

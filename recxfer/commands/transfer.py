@@ -26,7 +26,7 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.methods.contract import Method, adapt
+from recxfer.methods.contract import AnyMethod, adapt
 from recxfer.methods.task import parse_task
 from recxfer.runs.counts import count, count_body
 from recxfer.runs.header import (
@@ -211,9 +211,9 @@ def _claim(config: TransferConfig) -> None:
     claim_output(config.run, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
 
 
-def _method(config: TransferConfig) -> Method[Any]:
+def _method(config: TransferConfig) -> AnyMethod:
     method_type = METHODS.resolve(config.method)
-    method: Method[Any] = method_type(config.method_config or method_type.config_type())
+    method: AnyMethod = method_type(config.method_config or method_type.config_type())
     return method
 
 

@@ -1,13 +1,13 @@
 """Pretraining objectives and transfer methods: one file each, and one line in a table here."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recxfer.foundation.registry import Entry, Table
 
 if TYPE_CHECKING:
-    from recxfer.methods.contract import Method, Objective
+    from recxfer.methods.contract import AnyMethod, AnyObjective
 
-OBJECTIVES: "Table[type[Objective[Any, Any]]]" = Table(
+OBJECTIVES: "Table[type[AnyObjective]]" = Table(
     "objective",
     [
         Entry(
@@ -36,7 +36,7 @@ OBJECTIVES: "Table[type[Objective[Any, Any]]]" = Table(
 )
 """What `pretrain --objective` knows."""
 
-METHODS: "Table[type[Method[Any, Any]]]" = Table(
+METHODS: "Table[type[AnyMethod]]" = Table(
     "method",
     [
         Entry(

@@ -310,7 +310,11 @@ class Method(ABC, Generic[ConfigT]):
         """
 
 
-def adapt(method: Method[Any], base: Base, task: Task, rng: Rng) -> Adapted:
+AnyMethod: TypeAlias = Method[Any]
+AnyObjective: TypeAlias = Objective[Any]
+
+
+def adapt(method: AnyMethod, base: Base, task: Task, rng: Rng) -> Adapted:
     """Let a method adapt a base, and note which of the base's tensors its model took over."""
     of_base: dict[int, Tensor] = {
         id(tensor): tensor

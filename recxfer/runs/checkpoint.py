@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from recxfer.foundation.errors import CheckpointError
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS, OBJECTIVES
-from recxfer.methods.contract import Method, Objective, Pretraining
+from recxfer.methods.contract import AnyMethod, AnyObjective, Pretraining
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import read_content, table_of_facts
@@ -31,13 +30,13 @@ def build_backbone(facts: BackboneFacts) -> Backbone:
     return backbone
 
 
-def build_objective(facts: ComponentFacts) -> Objective[Any]:
+def build_objective(facts: ComponentFacts) -> AnyObjective:
     """A pretraining objective from its name and config."""
     objective = OBJECTIVES.resolve(facts.name)
     return objective(objective.config_type.model_validate(facts.config))
 
 
-def build_method(facts: ComponentFacts) -> Method[Any]:
+def build_method(facts: ComponentFacts) -> AnyMethod:
     """A transfer method from its name and config."""
     method = METHODS.resolve(facts.name)
     return method(method.config_type.model_validate(facts.config))

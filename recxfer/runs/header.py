@@ -17,6 +17,7 @@ from recxfer.foundation import tensors
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import CheckpointError
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON
+from recxfer.foundation.registry import Table
 from recxfer.methods.task import Task
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import content_table, reads_content, table_facts
@@ -268,9 +269,19 @@ def _json(facts: Facts | None) -> Json | None:
     return None if facts is None else facts.to_json()
 
 
-def code_facts() -> dict[str, str]:
-    """The versions that make a checkpoint."""
-    return {"recxfer": __version__, "torch": torch.__version__.partition("+")[0]}
+def code_facts(*components: tuple[Table[object], str]) -> dict[str, str]:
+    """Collect the versions of the packages that make a checkpoint.
+
+    Args:
+        components: tables and names of what the run is made of; of what comes from a plug-in, its
+            distribution is noted, too.
+    """
+    found = (table.distribution(name) for table, name in components)
+    return {
+        "recxfer": __version__,
+        "torch": torch.__version__.partition("+")[0],
+        **dict(distribution for distribution in found if distribution is not None),
+    }
 
 
 def checkpoint_of(path: Path) -> Path:

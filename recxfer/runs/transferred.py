@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.methods import METHODS
 from recxfer.methods.contract import Adapted, trained_names
 from recxfer.models.adapters.ownership import kernels
 from recxfer.models.user_model import UserModel
@@ -57,7 +58,7 @@ def transfer_header(
         num_items=task.base.num_items if base is None else None,
         seed=seed,
         settings=settings,
-        code=code_facts(),
+        code=code_facts((METHODS, method.name)),
     )
     if not keeps_tasks or opened is None:
         return header
