@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from recxfer.cli.app import app
+from recxfer.evaluation.metrics import METRICS
+from recxfer.evaluation.slices import SLICERS
 from recxfer.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +57,13 @@ def test_the_commands_of_a_page_work(page, tmp_path, monkeypatch):
 def test_every_method_has_a_page():
     pages = {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")}
     assert pages == set(METHODS.own_names)
+
+
+@pytest.mark.parametrize("table", [METRICS, SLICERS], ids=lambda table: table.kind)
+def test_the_page_of_evaluate_describes_every_metric_and_slicer(table):
+    page = (ROOT / "docs" / "commands" / "evaluate.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"^\| `([\w-]+)(?:@k)?` \|", page, re.MULTILINE))
+    assert set(table.names) <= described
 
 
 def test_links_between_pages_lead_somewhere():

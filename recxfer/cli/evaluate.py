@@ -7,6 +7,8 @@ import typer
 
 from recxfer.cli import options
 from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.evaluation.metrics import DEFAULT_METRICS, METRICS
+from recxfer.evaluation.slices import SLICERS
 
 if TYPE_CHECKING:
     from recxfer.commands.evaluate import EvaluateResult
@@ -35,6 +37,15 @@ def evaluate(
             "--at", metavar="K,K,...", help="Lengths of the ranked lists. Default: 5,10,20."
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAME[@K],...",
+            help=f"{', '.join(METRICS.names)}. Default: {', '.join(DEFAULT_METRICS)}.",
+            autocompletion=options.among(METRICS.names),
+        ),
+    ] = None,
     candidates: Annotated[
         str,
         typer.Option(
@@ -50,7 +61,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--by",
-            help="Slices: history-length, target-events, item-frequency, item-age, label.",
+            help=f"Slices: {', '.join(SLICERS.names)}.",
+            autocompletion=options.among(SLICERS.names),
         ),
     ] = None,
     task: Annotated[
@@ -89,6 +101,7 @@ def evaluate(
                 dataset=dataset,
                 on=on,
                 at=at,
+                metrics=metrics,
                 candidates=candidates,
                 keep_seen=keep_seen,
                 by=by,

@@ -15,14 +15,16 @@ from recxfer.evaluation.cases import (
 )
 from recxfer.evaluation.decisions import DecisionFigures, decision_figures
 from recxfer.evaluation.figures import RunDifference, RunFigures, SliceFigures
-from recxfer.evaluation.metrics import Metric
+from recxfer.evaluation.metrics import DEFAULT_METRICS
+from recxfer.evaluation.metrics.choice import Measure, measures, offered, refuse_unfit
+from recxfer.evaluation.metrics.contract import Functional, Mean, Whole
 from recxfer.evaluation.report import write_report
 from recxfer.evaluation.sequence import Entry, Key, TaskSequence, by_task, entries, sequence_of
-from recxfer.evaluation.slices import CLASS_SLICERS, ITEM_SLICERS, SLICERS, slices_of
+from recxfer.evaluation.slices import SLICERS
+from recxfer.evaluation.slices.cutting import slicers_that_need, slices_of
 from recxfer.evaluation.statistics import (
     RESAMPLES,
     Difference,
-    Figure,
     compare,
     estimate,
     holm,
@@ -58,6 +60,9 @@ class EvaluateConfig:
     dataset: Path | None = None
     on: Literal["valid", "test"] = "test"
     at: tuple[int, ...] = (5, 10, 20)
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    """Names in METRICS, with or without @k."""
+
     candidates: int | None = None
     keep_seen: bool = False
     for_items: tuple[str, ...] = ()
@@ -73,6 +78,17 @@ class EvaluateConfig:
     precision: str = "fp32"
     threads: int | None = None
     overwrite: bool = False
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The metrics at all lengths."""
+        return measures(self.metrics, self.at)
+
+    @property
+    def top(self) -> int:
+        """The longest list that is looked at."""
+        lists = (m.k for m in self.measures if "lists" in m.metric.needs)
+        return max([*self.at, *lists])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +149,7 @@ def resolve(
     dataset: Path | None = None,
     on: str = "test",
     at: str | None = None,
+    metrics: str | None = None,
     candidates: str = "all",
     keep_seen: bool = False,
     by: str | None = None,
@@ -150,7 +167,15 @@ def resolve(
         raise UsageError(f"--on {on}: there are test and valid")
     if by is not None and by not in SLICERS:
         raise UsageError(
-            f"--by {by}: there are {', '.join(SLICERS)}", hint=suggestion(by, list(SLICERS))
+            f"--by {by}: there are {', '.join(SLICERS.names)}", hint=suggestion(by, SLICERS.names)
+        )
+    names = DEFAULT_METRICS if metrics is None else tuple(metrics.split(","))
+    lengths = _lengths(DEFAULT_AT if at is None else at)
+    asked = measures(names, lengths)
+    if at is not None and not any(m.metric.cut and m.name not in names for m in asked):
+        raise UsageError(
+            f"--at {at}: none of the metrics {metrics} takes its length from it",
+            hint="leave it out, or name a metric of ranked lists without @k",
         )
     given = {"--at": at is not None, "--candidates": candidates != "all", "--keep-seen": keep_seen}
     return EvaluateConfig(
@@ -158,7 +183,8 @@ def resolve(
         base=base,
         dataset=dataset,
         on="valid" if on == "valid" else "test",
-        at=_lengths(DEFAULT_AT if at is None else at),
+        at=lengths,
+        metrics=names,
         candidates=None if candidates == "all" else _count(candidates),
         keep_seen=keep_seen,
         for_items=tuple(name for name, was_given in given.items() if was_given),
@@ -182,7 +208,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         on=config.on,
         candidates=config.candidates,
         keep_seen=config.keep_seen,
-        top=max(config.at),
+        top=config.top,
         seed=config.seed,
         precision=config.precision,
     )
@@ -193,6 +219,17 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     bases = Bases()
     found = entries(config.runs, config.tasks)
     _refuse_unused(found, config)
+    if config.metrics != DEFAULT_METRICS:
+        lists = config.candidates is None
+        refuse_unfit(
+            config.measures,
+            {
+                f"{entry.path} for {entry.task.name}": offered(
+                    ranks_items=entry.task.ranks_items, lists=lists
+                )
+                for entry in found
+            },
+        )
     for key, group in by_task(found).items():
         first: tuple[Run, Cases] | None = None
         compared: dict[Path, dict[str, Difference]] = {}
@@ -246,8 +283,6 @@ def _refuse_unused(found: Sequence[Entry], config: EvaluateConfig) -> None:
 
 
 def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
-    measured = estimate(cases.metrics(config.at), cases.people(), config.seed)
-    covered = {name: Figure(value) for name, value in cases.coverage(config.at).items()}
     sampled = config.candidates is not None and cases.ranks_items
     seen: Literal["excluded", "kept"] = "kept" if config.keep_seen else "excluded"
     return RunFigures(
@@ -261,7 +296,7 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
         candidates=f"1+{config.candidates} sampled" if sampled else "all",
         seen=seen if cases.ranks_items else None,
         size=size_of(opened),
-        metrics={**measured, **covered},
+        metrics=estimate(cases.metrics(config.measures), cases.people(), config.seed),
     )
 
 
@@ -275,7 +310,13 @@ def _compared(
             "same cases",
             hint="compare runs of one task on one dataset; evaluate others on their own",
         )
-    return compare(cases.metrics(config.at), known.metrics(config.at), cases.people(), config.seed)
+    ours, theirs = (_resampled(c.metrics(config.measures)) for c in (cases, known))
+    return compare(ours, theirs, cases.people(), config.seed)
+
+
+def _resampled(metrics: Mapping[str, Functional]) -> dict[str, Functional]:
+    """The metrics that resampling people says something about."""
+    return {name: metric for name, metric in metrics.items() if not isinstance(metric, Whole)}
 
 
 def _differences(
@@ -304,28 +345,26 @@ def _differences(
 def _slices(
     opened: Run, cases: Cases, rows: Rows, config: EvaluateConfig, by: str
 ) -> list[SliceFigures]:
-    if by in (CLASS_SLICERS if cases.ranks_items else ITEM_SLICERS):
-        raise UsageError(
-            f"--by {by} does not fit the task {opened.task.name} of {opened.path}",
-            hint=f"label is for profiles; {', '.join(sorted(ITEM_SLICERS))} are for item tasks",
+    found = []
+    for name, chosen in slices_of(opened, rows, config.dataset, by):
+        metrics = _sliced(cases.metrics(config.measures, chosen), by)
+        found.append(
+            SliceFigures(
+                run=str(opened.path),
+                task=opened.task.name,
+                slice=name,
+                cases=chosen.size,
+                metrics=estimate(metrics, cases.people(chosen), config.seed),
+            )
         )
-    return [
-        SliceFigures(
-            run=str(opened.path),
-            task=opened.task.name,
-            slice=name,
-            cases=chosen.size,
-            metrics=estimate(
-                _sliced(cases.metrics(config.at, chosen), by), cases.people(chosen), config.seed
-            ),
-        )
-        for name, chosen in slices_of(opened, rows, config.dataset, by)
-    ]
+    return found
 
 
-def _sliced(metrics: Mapping[str, Metric], by: str) -> Mapping[str, Metric]:
-    """What can be said within a slice: of one class alone, only how many are told right."""
-    return {"accuracy": metrics["accuracy"]} if by in CLASS_SLICERS else metrics
+def _sliced(metrics: Mapping[str, Functional], by: str) -> Mapping[str, Functional]:
+    """What can be said within a slice: of one class alone, only means over its cases."""
+    if by in slicers_that_need("classes"):
+        return {name: metric for name, metric in metrics.items() if isinstance(metric, Mean)}
+    return _resampled(metrics)
 
 
 def _lengths(text: str) -> tuple[int, ...]:

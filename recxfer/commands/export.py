@@ -208,12 +208,12 @@ def _top_items(config: ExportConfig, opened: Run, reporter: Reporter) -> pl.Data
         device=opened.device,
         reporter=reporter,
     )
-    num_users, k = lists.output_RK.shape
+    num_users, k = lists.item_RK.shape
     ids = opened.target.item_ids
     frame = pl.DataFrame(
         {
             USER_ID: opened.user_ids.gather(_repeated(num_users, k)),
-            ITEM_ID: ids.gather(pl.Series(lists.output_RK.flatten().numpy())),
+            ITEM_ID: ids.gather(pl.Series((lists.item_RK - 1).flatten().numpy())),
             RANK: pl.Series(torch.arange(1, k + 1).repeat(num_users).int().numpy()),
             SCORE: pl.Series(lists.score_RK.flatten().numpy()),
         }

@@ -1,5 +1,6 @@
 """What a run did with each held-out case: computed once, kept as Parquet beside the run."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,9 @@ from recxfer.data.batches import evaluation_batches
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.data.tables import write_table
-from recxfer.evaluation.metrics import Metric, class_metrics, coverage, ranking_metrics
+from recxfer.evaluation.metrics.choice import Measure, offered
+from recxfer.evaluation.metrics.contract import Functional, Need, Predictions
+from recxfer.evaluation.popularity import item_popularity
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import autocast
@@ -60,7 +63,8 @@ class Cases:
     """user, target and, for item tasks, rank and perhaps top; for classes, scores; decisions where
     the run takes any. Items are numbered as in the dataset's tables, from 1, classes from 0."""
 
-    num_outputs: int
+    target: Dataset
+    """Whose held-out cases they are."""
 
     @property
     def ranks_items(self) -> bool:
@@ -85,20 +89,30 @@ class Cases:
         """Who and what is predicted: runs with equal identities can be compared in pairs."""
         return self.frame.select(USER, TARGET)
 
-    def metrics(
-        self, at: tuple[int, ...], chosen: NDArray[np.int64] | None = None
-    ) -> dict[str, Metric]:
-        """Metrics over all cases, or over the chosen ones."""
-        frame = self.frame if chosen is None else self.frame[chosen]
-        if self.ranks_items:
-            return ranking_metrics(frame[RANK].to_numpy(), at)
-        return class_metrics(frame[SCORES].to_numpy().astype(np.float64), frame[TARGET].to_numpy())
+    @property
+    def offers(self) -> frozenset[Need]:
+        """What is known of the cases that a metric may need."""
+        return offered(ranks_items=self.ranks_items, lists=TOP in self.frame.columns)
 
-    def coverage(self, at: tuple[int, ...]) -> dict[str, float]:
-        """coverage@k where lists were kept."""
-        if TOP not in self.frame.columns:
-            return {}
-        return dict(coverage(self.frame[TOP].to_numpy(), self.num_outputs, at))
+    def metrics(
+        self, measures: Sequence[Measure], chosen: NDArray[np.int64] | None = None
+    ) -> dict[str, Functional]:
+        """The metrics that fit, by name, over all cases or over the chosen ones."""
+        fitting = [measure for measure in measures if measure.metric.needs <= self.offers]
+        needs = frozenset[Need]().union(*(measure.metric.needs for measure in fitting))
+        predictions = self._predictions(needs, chosen)
+        return {m.name: m.metric.of(predictions, m.k) for m in fitting}
+
+    def _predictions(self, needs: frozenset[Need], chosen: NDArray[np.int64] | None) -> Predictions:
+        frame = self.frame if chosen is None else self.frame[chosen]
+        return Predictions(
+            target_R=frame[TARGET].to_numpy(),
+            rank_R=frame[RANK].to_numpy() if "ranks" in needs else None,
+            item_RK=frame[TOP].to_numpy() if "lists" in needs else None,
+            score_RC=frame[SCORES].to_numpy().astype(np.float64) if "scores" in needs else None,
+            popularity_V1=item_popularity(self.target).numpy() if "popularity" in needs else None,
+            num_items=self.target.num_items,
+        )
 
 
 def cases_of(
@@ -123,8 +137,7 @@ def cases_of(
         with autocast(run.device, precision):
             frame = _compute(run, rows, protocol, reporter)
         _keep(path, frame, reporter)
-    num_outputs = target.num_items if run.task.ranks_items else run.task.num_outputs
-    return Cases(frame, num_outputs), rows
+    return Cases(frame, target), rows
 
 
 def diagnostics_of(run: Run, rows: Rows) -> dict[str, Tensor]:
@@ -162,9 +175,9 @@ def _compute(run: Run, rows: Rows, protocol: Protocol, reporter: Reporter) -> pl
         reporter=reporter,
     )
     frame = pl.DataFrame({**columns, RANK: ranking.rank_R.numpy()})
-    if ranking.top_RK is None:
+    if ranking.item_RK is None:
         return frame
-    return frame.with_columns(pl.Series(TOP, (ranking.top_RK + first).int().numpy()))
+    return frame.with_columns(pl.Series(TOP, ranking.item_RK.int().numpy()))
 
 
 def _key(run: Run, target: Dataset, protocol: Protocol) -> str:

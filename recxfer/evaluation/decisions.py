@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recxfer.data.rows import Rows
 from recxfer.evaluation.cases import Cases
-from recxfer.evaluation.slices import CLASS_SLICERS, slices_of
+from recxfer.evaluation.slices.cutting import slicers_that_need, slices_of
 from recxfer.runs.run import Run
 
 ALL = "all"
@@ -49,7 +49,8 @@ def decision_figures(
     if gate_RN is None:
         return []
     found = [_figures(opened, dataset, ALL, ALL, gate_RN)]
-    wanted = ["history-length", *([] if opened.task.ranks_items else CLASS_SLICERS), by]
+    classes = [] if opened.task.ranks_items else slicers_that_need("classes")
+    wanted = ["history-length", *classes, by]
     for property_ in dict.fromkeys(name for name in wanted if name is not None):
         found += [
             _figures(opened, dataset, property_, name, gate_RN[chosen])

@@ -41,16 +41,17 @@ class Ranking:
     num_candidates_R: Tensor
     """int64 candidates each target was ranked among, itself included."""
 
-    top_RK: Tensor | None = None
-    """int64 best outputs of each row, best first, where they were asked for (full ranking only)."""
+    item_RK: Tensor | None = None
+    """int64 best items of each row, best first, where they were asked for (full ranking only).
+    Numbered as in the dataset's tables, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The best outputs of each row, best first."""
+    """The best items of each row, best first."""
 
-    output_RK: Tensor
-    """int64 output indices (item - 1)."""
+    item_RK: Tensor
+    """int64, numbered as in the dataset's tables, from 1."""
 
     score_RK: Tensor
     """float32 scores; -inf where a row has fewer than K items left."""
@@ -82,7 +83,7 @@ def rank(
         keep_seen: whether items met before stay candidates.
         candidates: rank among this many negatives instead of all items: distinct, drawn uniformly,
             never the target nor (unless kept) seen, and the same for every method.
-        top: also keep this many best outputs of each row.
+        top: also keep this many best items of each row.
         rng: names the stream of the candidates.
         reporter: shown the progress.
 
@@ -99,18 +100,18 @@ def rank(
         return _rank_sampled(index_RX.shape[1], len(rows), scored)
     num_candidates_R = num_items - count_seen(rows, seen)
     rank_R = torch.empty(len(rows), dtype=torch.int64)
-    top_RK = torch.empty(len(rows), min(top, num_items), dtype=torch.int64) if top else None
+    item_RK = torch.empty(len(rows), min(top, num_items), dtype=torch.int64) if top else None
     for row_C, score_CV in _scored(learner, model, rows, device, "ranking", reporter):
         target_C1 = rows.target_R[row_C, None].to(score_CV.device)
         best_C1 = score_CV.gather(1, target_C1)
         if seen is not None:
             _hide_seen(score_CV, row_C, seen)
             score_CV.scatter_(1, target_C1, best_C1)
-        if top_RK is not None:
-            top_RK[row_C] = best_of(score_CV, top_RK.shape[1])[1].cpu()
+        if item_RK is not None:
+            item_RK[row_C] = best_of(score_CV, item_RK.shape[1])[1].cpu() + 1
         rank_R[row_C] = num_items - _count_below(score_CV, best_C1).cpu()
     # Without a number for the target (NaN) nothing is below it, not even what is hidden.
-    return Ranking(torch.minimum(rank_R, num_candidates_R), num_candidates_R, top_RK)
+    return Ranking(torch.minimum(rank_R, num_candidates_R), num_candidates_R, item_RK)
 
 
 @torch.no_grad()
@@ -124,16 +125,16 @@ def recommend(
     keep_seen: bool = False,
     reporter: Reporter | None = None,
 ) -> Lists:
-    """The `k` best outputs of each row, those met before left out unless kept."""
+    """The `k` best items of each row, those met before left out unless kept."""
     k = min(k, learner.num_outputs(model))
-    output_RK = torch.empty(len(rows), k, dtype=torch.int64)
+    item_RK = torch.empty(len(rows), k, dtype=torch.int64)
     score_RK = torch.empty(len(rows), k)
     for row_C, score_CV in _scored(learner, model, rows, device, "recommending", reporter):
         if rows.seen is not None and not keep_seen:
             _hide_seen(score_CV, row_C, rows.seen)
         score_CK, output_CK = best_of(score_CV, k)
-        output_RK[row_C], score_RK[row_C] = output_CK.cpu(), score_CK.cpu()
-    return Lists(output_RK, score_RK)
+        item_RK[row_C], score_RK[row_C] = output_CK.cpu() + 1, score_CK.cpu()
+    return Lists(item_RK, score_RK)
 
 
 def best_of(score_CV: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -155,8 +155,7 @@ def sequence_of(
 
 
 def _headline(figures: RunFigures) -> str:
-    """The metric of a task that stands in the matrix."""
-    if "accuracy" in figures.metrics:
-        return "accuracy"
+    """The metric of a task that stands in the matrix: a usual one, else the first."""
     ndcg = [name for name in figures.metrics if name.startswith("NDCG@")]
-    return "NDCG@10" if "NDCG@10" in ndcg else ndcg[-1]
+    usual = [name for name in ("accuracy", "NDCG@10") if name in figures.metrics]
+    return next(iter([*usual, *ndcg[-1:], *figures.metrics]))

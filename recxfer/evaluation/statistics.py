@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recxfer.evaluation.metrics import Array, Mean, Metric
+from recxfer.evaluation.metrics.contract import Array, Functional, Mean, Whole
 
 RESAMPLES = 2000
 """Resamples per interval: its ends then move by about 2 % of its width."""
@@ -49,7 +49,7 @@ class Difference:
 
 
 def estimate(
-    metrics: Mapping[str, Metric], person_R: NDArray[np.int64], seed: int
+    metrics: Mapping[str, Functional], person_R: NDArray[np.int64], seed: int
 ) -> dict[str, Figure]:
     """Each metric with its interval.
 
@@ -66,8 +66,8 @@ def estimate(
 
 
 def compare(
-    metrics: Mapping[str, Metric],
-    reference: Mapping[str, Metric],
+    metrics: Mapping[str, Functional],
+    reference: Mapping[str, Functional],
     person_R: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Difference]:
@@ -114,21 +114,24 @@ def resamples(num_people: int, num_cases: int, seed: int) -> Iterator[Array]:
         yield flat.reshape(count, num_people).astype(np.float64)
 
 
-def _minus(ours: Metric, theirs: Metric) -> Metric:
+def _minus(ours: Functional, theirs: Functional) -> Functional:
     if isinstance(ours, Mean) and isinstance(theirs, Mean):
         return Mean(ours.value_R - theirs.value_R)
     return lambda weight_SR: ours(weight_SR) - theirs(weight_SR)
 
 
 def _resampled(
-    metrics: Mapping[str, Metric], person_R: NDArray[np.int64], seed: int
+    metrics: Mapping[str, Functional], person_R: NDArray[np.int64], seed: int
 ) -> dict[str, Array]:
     """Each metric on every resample (S,)."""
     person_R = np.unique(person_R, return_inverse=True)[1]
     num_people = int(person_R.max()) + 1
     spread: dict[str, Array] = {}
-    left: dict[str, Metric] = {}
+    left: dict[str, Functional] = {}
     for name, metric in metrics.items():
+        if isinstance(metric, Whole):
+            spread[name] = np.full(RESAMPLES, metric.value)
+            continue
         grouped_S = _by_groups(metric, person_R, seed) if isinstance(metric, Mean) else None
         if grouped_S is None:
             left[name] = metric
@@ -157,7 +160,7 @@ def _by_groups(mean: Mean, person_R: NDArray[np.int64], seed: int) -> Array | No
     return np.asarray(drawn_SG @ pairs[:, 0] / (drawn_SG @ pairs[:, 1]))
 
 
-def _value(metric: Metric, num_cases: int) -> float | None:
+def _value(metric: Functional, num_cases: int) -> float | None:
     value = float(metric(np.ones((1, num_cases)))[0])
     return None if np.isnan(value) else value
 

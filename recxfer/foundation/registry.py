@@ -12,14 +12,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.plugins import Plugin, find_plugins, warn_of_plugin
 
 T_co = TypeVar("T_co", covariant=True)
-
-_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +25,17 @@ class Entry:
     """One line of a table."""
 
     name: str
-    """What users type: lower case, words joined by hyphens."""
+    """What users type; spelled as the table says."""
 
     summary: str
     """One line for `--help` and for lists."""
 
     target: str
     """`package.module:Class`, imported on demand."""
+
+
+WORDS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""How names are spelled: lower case, words joined by hyphens."""
 
 
 class Table(Generic[T_co]):
@@ -44,6 +46,7 @@ class Table(Generic[T_co]):
         entries: the table's own lines.
         group: the group of entry points that add lines; None: there are none.
         contract: `package.module:Class` that plug-ins derive from; own entries are tested to.
+        spelling: of a name; another one where a field has names of its own.
     """
 
     def __init__(
@@ -53,17 +56,19 @@ class Table(Generic[T_co]):
         *,
         group: str | None = None,
         contract: str | None = None,
+        spelling: re.Pattern[str] = WORDS,
     ) -> None:
         self.kind = kind
         self._group = group
         self._contract = contract
         self._entries = {entry.name: entry for entry in entries}
         self._told: set[str] = set()
+        self._spelling = spelling
         if len(self._entries) != len(entries):
             raise ValueError(f"a {kind} is listed twice")
         for name in self._entries:
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{kind} name {name!r} is not lower-case-with-hyphens")
+            if not spelling.fullmatch(name):
+                raise ValueError(f"{kind} name {name!r} is not spelled as {spelling.pattern}")
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries that can be used: plug-ins are imported, and broken ones are warned of."""
@@ -123,8 +128,8 @@ class Table(Generic[T_co]):
         for plugin in find_plugins(self._group) if self._group else []:
             name = plugin.entry_point.name
             owner = found[name].origin if name in found else "recxfer"
-            if not _NAME.fullmatch(name):
-                reason = "the name is not lower-case-with-hyphens"
+            if not self._spelling.fullmatch(name):
+                reason = f"the name is not spelled as {self._spelling.pattern}"
             elif name in found or name in self._entries:
                 reason = f"there is one of that name in {owner}"
             else:

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from recxfer import __version__
 from recxfer.cli.app import app
+from recxfer.evaluation.metrics import METRICS
+from recxfer.evaluation.slices import SLICERS
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
 from recxfer.preparing.sources import SOURCES
@@ -35,8 +37,8 @@ OPTIONS = {
         "--method", "--task", "--source", "--epochs", "--batch-size", "--lr", "--resume", "--list",
     },
     "evaluate": {
-        "--base", "--dataset", "--on", "--at", "--candidates", "--keep-seen", "--by", "--report",
-        "--task",
+        "--base", "--dataset", "--on", "--at", "--metrics", "--candidates", "--keep-seen", "--by",
+        "--report", "--task",
     },
     "export": {"--what", "--format", "--top", "--task", "--base", "--dataset"},
 }  # fmt: skip
@@ -152,6 +154,8 @@ def test_help_loads_nothing_heavy(arguments):
         ("transfer", "method", METHODS),
         ("pretrain", "objective", OBJECTIVES),
         ("pretrain", "backbone", BACKBONES),
+        ("evaluate", "metrics", METRICS),
+        ("evaluate", "by", SLICERS),
     ],
 )
 def test_choices_are_those_of_the_tables(name, option, table):

@@ -13,6 +13,8 @@ from recxfer.cli.app import app
 from recxfer.cli.tables.evaluate import render
 from recxfer.commands import evaluate, pretrain, transfer
 from recxfer.evaluation import cases
+from recxfer.evaluation.metrics import DEFAULT_METRICS
+from recxfer.evaluation.metrics.choice import fitting, offered
 from recxfer.foundation.config import Settings
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import DataError, UsageError
@@ -51,6 +53,12 @@ def runs(films, tmp_path_factory):
 def measure(*paths, reporter=None, **options):
     config = evaluate.resolve(list(paths), settings=Settings.read(), **options)
     return evaluate.run(config, reporter or SilentReporter())
+
+
+def usual(name):
+    """The metrics that a run is measured by where nothing is asked for."""
+    fit = fitting(offered(ranks_items=name == "base"))
+    return [metric for metric in DEFAULT_METRICS if metric in fit]
 
 
 def fresh(runs, tmp_path, name="base"):
@@ -94,9 +102,7 @@ def test_figures_are_those_of_ranks_one_by_one(runs, part, keep_seen):
     ranks = ranks_one_by_one(open_run(runs / "base", CPU), part, keep_seen=keep_seen)
     (found,) = result.runs
     assert found.cases == len(ranks)
-    assert list(found.metrics) == [
-        "HR@1", "HR@10", "NDCG@1", "NDCG@10", "MRR@1", "MRR@10", "coverage@1", "coverage@10",
-    ]  # fmt: skip
+    assert list(found.metrics) == [f"{name}@{k}" for name in usual("base") for k in (1, 10)]
     hits = [rank for rank in ranks if rank <= 10]
     for name, gain in (
         ("HR@10", len(hits)),
@@ -113,8 +119,50 @@ def test_figures_are_those_of_ranks_one_by_one(runs, part, keep_seen):
 
 def test_profiles_have_their_own_metrics(runs):
     (found,) = measure(runs / "probe").runs
-    assert list(found.metrics) == ["accuracy", "balanced_accuracy", "macro_f1", "AUC"]
+    assert list(found.metrics) == usual("probe")
     assert (found.task, found.method, found.seen) == ("profile:taste", "probe", None)
+
+
+def test_chosen_metrics_are_shown_in_the_order_asked_for(runs):
+    arguments = ["evaluate", str(runs / "base"), str(runs / "popular"), str(runs / "probe")]
+    asked = ["--metrics", "MRR,log_likelihood,HR@7,novelty@3", "--at", "2,10", "--json"]
+    done = CliRunner().invoke(app, [*arguments, *asked])
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)
+    ranked = ["MRR@2", "MRR@10", "HR@7", "novelty@3"]
+    assert [list(run["metrics"]) for run in shown["runs"]] == [ranked, ranked, ["log_likelihood"]]
+    assert [d["metric"] for d in shown["differences"]] == ranked
+    full = measure(runs / "base", at="7,2,10").runs[0].metrics
+    assert shown["runs"][0]["metrics"]["HR@7"]["value"] == full["HR@7"].value
+    assert shown["runs"][0]["metrics"]["MRR@10"]["value"] == full["MRR@10"].value
+
+
+def test_novelty_of_what_everybody_is_shown_is_that_of_the_most_frequent_films(runs, films):
+    figure = measure(runs / "popular", metrics="novelty@1", keep_seen=True).runs[0].metrics
+    events = pl.read_parquet(films / "interactions.parquet").filter(pl.col("split") == "train")
+    most = events["item"].value_counts()["count"].max()
+    assert figure["novelty@1"].value == pytest.approx(-math.log2(most / events.height))
+
+
+def test_what_is_said_of_all_cases_together_is_not_compared_between_slices(runs):
+    result = measure(runs / "base", metrics="coverage@5,HR@5", by="history-length")
+    assert list(result.runs[0].metrics) == ["coverage@5", "HR@5"]
+    assert all(list(part.metrics) == ["HR@5"] for part in result.slices)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (["probe"], {"metrics": "HR@10"}, "^HR@10 needs ranks, which .*probe for profile:taste"),
+        (["base"], {"metrics": "HR@10,AUC"}, "^AUC needs scores, which .*base for next-item"),
+        (["base", "probe"], {"metrics": "MRR@1"}, "^MRR@1 needs ranks, which .*probe"),
+        (["base"], {"metrics": "coverage@5", "candidates": "9"}, "^coverage@5 needs lists"),
+    ],
+)
+def test_metrics_that_cannot_be_measured_are_refused(runs, names, options, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        measure(*(runs / name for name in names), **options)
+    assert caught.value.hint.startswith("there are ")
 
 
 def test_cases_are_kept_and_used_again(runs, tmp_path, monkeypatch):
@@ -351,6 +399,10 @@ def test_a_slice_that_does_not_fit_the_task_is_a_usage_error(runs, name, by):
         ({"candidates": "some"}, "whole number"),
         ({"by": "history"}, "--by history: there are history-length"),
         ({"on": "train"}, "there are test and valid"),
+        ({"metrics": "HR@10,NDGC"}, "unknown metric 'NDGC'; there are HR, NDCG"),
+        ({"metrics": "HR@ten"}, "HR@ten: expected a whole number"),
+        ({"metrics": "AUC@5"}, "AUC takes no length"),
+        ({"metrics": "HR@10,accuracy", "at": "5"}, "--at 5: none of the metrics"),
     ],
 )
 def test_flags_that_mean_nothing_are_usage_errors(options, message):

@@ -1,17 +1,37 @@
 """Metrics against their definitions; intervals and tests against scipy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from recxfer.evaluation.metrics import Mean, class_metrics, coverage, ranking_metrics
+from recxfer.evaluation.metrics import METRICS
+from recxfer.evaluation.metrics.choice import fitting, measures, offered
+from recxfer.evaluation.metrics.contract import Mean, Predictions, Whole
 from recxfer.evaluation.statistics import compare, estimate, holm, resamples, two_sided_p
 
 
 def once(metric, num_cases):
     return float(metric(np.ones((1, num_cases)))[0])
+
+
+def of(names, at=(), **fields):
+    """Metrics by name, as functions of weights."""
+    if "target_R" not in fields:
+        fields["target_R"] = np.ones(len(next(iter(fields.values()))), dtype=np.int64)
+    predictions = Predictions(**fields)
+    return {m.name: m.metric.of(predictions, m.k) for m in measures(names, at)}
+
+
+def ranking_metrics(ranks, at):
+    return of(["HR", "NDCG", "MRR"], at, rank_R=ranks)
+
+
+def class_metrics(score, target):
+    return of(fitting(offered(ranks_items=False)), score_RC=score, target_R=target)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 20))
@@ -51,22 +71,78 @@ def test_a_class_without_cases_is_left_out():
     assert once(metrics["balanced_accuracy"], 3) == pytest.approx((1 + 1 / 2) / 2)
 
 
-@given(st.integers(0, 1000))
-def test_weights_are_repetitions(seed):
+def drawn(seed, chosen=slice(None)):
+    """Made-up predictions of nine cases with all that any metric may need, or some of them."""
     draw = np.random.default_rng(seed)
-    score, target = draw.normal(size=(9, 3)), draw.integers(3, size=9)
-    counts = draw.integers(0, 3, size=9)
+    lists = np.stack([draw.permutation(7)[:4] + 1 for _ in range(9)])
+    cases = {
+        "rank_R": draw.integers(1, 8, size=9),
+        "item_RK": lists,
+        "score_RC": draw.normal(size=(9, 3)),
+        "target_R": draw.integers(3, size=9),
+    }
+    popularity = np.r_[0, draw.integers(0, 9, size=7)]
+    return Predictions(
+        **{name: values[chosen] for name, values in cases.items()},
+        popularity_V1=popularity,
+        num_items=7,
+    )
+
+
+@pytest.mark.parametrize("name", METRICS.names)
+@given(st.integers(0, 1000))
+def test_weights_are_repetitions(name, seed):
+    counts = np.random.default_rng(seed + 1).integers(0, 3, size=9)
     counts[0] += 1
     repeated = np.repeat(np.arange(9), counts)
-    for name, metric in class_metrics(score, target).items():
-        again = class_metrics(score[repeated], target[repeated])[name]
-        weighted = float(metric(counts[None].astype(float))[0])
-        np.testing.assert_allclose(weighted, once(again, repeated.size), equal_nan=True)
+    (measure,) = measures([name], [3])
+    metric = measure.metric.of(drawn(seed), measure.k)
+    if isinstance(metric, Whole):
+        return  # says itself that resampling says nothing about it
+    again = measure.metric.of(drawn(seed, repeated), measure.k)
+    weighted = float(metric(counts[None].astype(float))[0])
+    np.testing.assert_allclose(weighted, once(again, repeated.size), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", METRICS.names)
+def test_training_records_the_metric_itself(name):
+    (measure,) = measures([name], [3])
+    value = measure.metric.value(drawn(4), measure.k)
+    assert value == pytest.approx(once(measure.metric.of(drawn(4), measure.k), 9))
+
+
+@pytest.mark.parametrize("name", METRICS.names)
+def test_a_metric_reads_no_more_than_it_says_it_needs(name):
+    (measure,) = measures([name], [3])
+    fields = {"ranks": "rank_R", "lists": "item_RK", "scores": "score_RC"}
+    fields["popularity"] = "popularity_V1"
+    unneeded = {fields[need]: None for need in fields.keys() - measure.metric.needs}
+    assert np.isfinite(measure.metric.value(replace(drawn(4), **unneeded), measure.k))
+
+
+@given(st.integers(0, 5000), st.integers(2, 5))
+def test_log_likelihood_is_its_definition(seed, num_classes):
+    draw = np.random.default_rng(seed)
+    score, target = draw.normal(size=(6, num_classes)), draw.integers(num_classes, size=6)
+    chances = np.exp(score) / np.exp(score).sum(1, keepdims=True)
+    expected = np.log(chances[np.arange(6), target]).mean()
+    found = of(["log_likelihood"], score_RC=score, target_R=target)["log_likelihood"]
+    assert once(found, 6) == pytest.approx(expected, abs=1e-6)
+
+
+def test_novelty_is_self_information_and_unmet_items_count_as_met_once():
+    lists, counts = np.array([[1, 2, 3], [4, 1, 2]]), np.array([0, 8, 4, 4, 0])
+    found = of(["novelty@1", "novelty@3"], item_RK=lists, popularity_V1=counts)
+    assert once(found["novelty@1"], 2) == pytest.approx((1 + 4) / 2)
+    assert once(found["novelty@3"], 2) == pytest.approx(((1 + 2 + 2) / 3 + (4 + 1 + 2) / 3) / 2)
 
 
 def test_coverage_counts_distinct_items():
-    top = np.array([[0, 1, 2], [0, 3, 1]])
-    assert coverage(top, 8, [1, 3]) == {"coverage@1": 1 / 8, "coverage@3": 4 / 8}
+    top = np.array([[1, 2, 3], [1, 4, 2]])
+    found = of(["coverage"], [1, 3], item_RK=top, num_items=8)
+    assert found == {"coverage@1": Whole(1 / 8), "coverage@3": Whole(4 / 8)}
+    figure = estimate(found, np.arange(2), seed=0)["coverage@3"]
+    assert (figure.value, figure.low, figure.high) == (4 / 8, None, None)
 
 
 def test_intervals_match_scipy_and_cover_the_truth():

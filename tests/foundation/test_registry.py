@@ -2,13 +2,15 @@
 
 import pytest
 
+from recxfer.evaluation.metrics import METRICS
+from recxfer.evaluation.slices import SLICERS
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.registry import Entry, Table, suggestion
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
 from recxfer.preparing.sources import SOURCES
 
-TABLES = [SOURCES, BACKBONES, OBJECTIVES, METHODS]
+TABLES = [SOURCES, BACKBONES, OBJECTIVES, METHODS, METRICS, SLICERS]
 
 
 def test_an_entry_is_imported_when_asked_for():
@@ -26,7 +28,7 @@ def test_an_unknown_name_comes_with_what_there_is():
 
 @pytest.mark.parametrize("name", ["PeterRec", "peter_rec", "peter rec", "-peter", "peter--rec", ""])
 def test_names_are_lower_case_with_hyphens(name):
-    with pytest.raises(ValueError, match="lower-case-with-hyphens"):
+    with pytest.raises(ValueError, match="is not spelled as"):
         Table("method", [Entry(name, "", "x:Y")])
 
 

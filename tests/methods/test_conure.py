@@ -41,7 +41,7 @@ def scores(run, number):
     top = recommend(
         opened.learner, opened.model, opened.rows("all"), 10, device=CPU, reporter=SilentReporter()
     )
-    return torch.cat([top.score_RK, top.output_RK.float()], dim=1)
+    return torch.cat([top.score_RK, top.item_RK.float()], dim=1)
 
 
 @pytest.fixture(scope="module", params=["nextitnet", "sasrec"])

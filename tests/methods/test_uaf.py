@@ -106,8 +106,8 @@ def test_policies_learn_and_decide_the_same_every_time(policy, task, bases, film
     if task == "cross-domain":
         lists = recommend(opened.learner, opened.model, opened.rows("all"), 5, device=CPU)
         # Ids say which parity a book is of, and a reader.
-        ids = opened.target.item_ids.gather(lists.output_RK.flatten().tolist())
-        book = torch.tensor([int(name[1:]) % 2 for name in ids]).view(lists.output_RK.shape)
+        ids = opened.target.item_ids.gather((lists.item_RK - 1).flatten().tolist())
+        book = torch.tensor([int(name[1:]) % 2 for name in ids]).view(lists.item_RK.shape)
         reader = torch.tensor([int(name[1:]) % 2 for name in opened.user_ids])[:, None]
         assert float((book == reader).double().mean()) > 0.9
     else:
