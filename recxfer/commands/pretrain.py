@@ -50,7 +50,13 @@ from recxfer.runs.run import write_run
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState, best_record
-from recxfer.training.validation import PeopleValidation, Validates, Validation
+from recxfer.training.validation import (
+    RECOGNITION,
+    PeopleValidation,
+    Validates,
+    Validation,
+    check_metric,
+)
 
 
 class PretrainData(LearnedPeople):
@@ -207,6 +213,12 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     )
     backbone = _build_backbone(config, dataset, objective, rng)
     pretraining = objective.build(backbone, rng)
+    metric = config.optim.metric
+    check_metric(
+        metric,
+        ranks_items=objective.item_learner() is not None,
+        people=pretraining.measure is not None,
+    )
     model: nn.Module = pretraining.model.to(device)
     read_items_of(model, dataset, reporter)
     header = _header(config, dataset, backbone, objective)
@@ -230,7 +242,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
     rows = share_of_people(rows, config.data.train_share, rng)
-    rows, validation = _apart(dataset, pretraining, objective, rows, rng, device, reporter)
+    rows, validation = _apart(dataset, pretraining, objective, rows, rng, device, reporter, metric)
     pretraining.learner.observe(model, rows)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     session = Session(
@@ -338,13 +350,17 @@ def _apart(
     rng: Rng,
     device: torch.device,
     reporter: Reporter,
+    metric: str | None,
 ) -> tuple[Rows, Validates]:
     """What is trained on, and what is kept apart to choose the best epoch by."""
     max_length = pretraining.model.backbone.config.max_length
     ranking = None
     if objective.item_learner() is not None:
         held_out = _held_out(dataset, max_length)
-        ranking = Validation.of(pretraining.learner, held_out, rng, device, ranks_items=True)
+        of_items = None if metric == RECOGNITION else metric
+        ranking = Validation.of(
+            pretraining.learner, held_out, rng, device, ranks_items=True, metric=of_items
+        )
     if pretraining.measure is None:
         assert ranking is not None, "an objective ranks items or measures people"
         return rows, ranking
@@ -356,7 +372,7 @@ def _apart(
                 "they cannot be compared",
                 hint="prepare a larger dataset",
             )
-    return rows, PeopleValidation.of(pretraining.measure, people, ranking, rng, reporter)
+    return rows, PeopleValidation.of(pretraining.measure, people, ranking, rng, reporter, metric)
 
 
 def _held_out(dataset: Dataset, max_length: int) -> Rows:

@@ -45,7 +45,7 @@ from recxfer.runs.transferred import data_paths, transfer_header, write_transfer
 from recxfer.training.loop import cache_vectors
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import best_record
-from recxfer.training.validation import Validation
+from recxfer.training.validation import Validation, check_metric
 
 
 def resolve(
@@ -139,11 +139,20 @@ def _after_pretraining(
     if done is not None:
         return done
     task.check()  # before the first task is learned, which takes its time
+    check_metric(config.optim.metric, ranks_items=task.task.ranks_items)
     task.examples(1.0, Rng(config.seed), SilentReporter())
     own = of_pretraining(config.method, task.needs, opened)
     run = config.run.with_name(f"{config.run.name}.first")
-    first = replace(config, dataset=own.target.path, task="next-item", source=None, run=run)
-    first = replace(first, data=TransferData())
+    first = replace(
+        config,
+        dataset=own.target.path,
+        task="next-item",
+        source=None,
+        run=run,
+        data=TransferData(),
+        # Chosen for the task that was asked for; this one is held to its default.
+        optim=config.optim.model_copy(update={"metric": None}),
+    )
     _claim(first)
     _learn(first, own, reporter)
     result = _learn(config, _resolve(config, open_base(run, Rng(config.seed))), reporter)
@@ -155,6 +164,8 @@ def _learn(config: TransferConfig, task: TransferTask, reporter: Reporter) -> Tr
     """Learn one task from one base."""
     device, rng, base = choose_device(config.device), Rng(config.seed), task.base
     task.check()
+    ranks_items, metric = task.task.ranks_items, config.optim.metric
+    check_metric(metric, ranks_items=ranks_items)
     body = 0 if base.encoder is None else count_body(base.encoder, base.encoder.parameters())
     adapted = adapt(_method(config), base, task.task, rng)
     task.check_adapted(adapted)
@@ -169,14 +180,16 @@ def _learn(config: TransferConfig, task: TransferTask, reporter: Reporter) -> Tr
     task.warn(adapted, reporter)
     adapted.learner.observe(model, rows)
     held_out = cache_vectors(model, held_out, adapted.encode_once, device)
-    ranks_items = task.task.ranks_items
+    validation = Validation.of(
+        adapted.learner, held_out, rng, device, ranks_items=ranks_items, metric=metric
+    )
     session = Session(
         run=config.run,
         model=model,
         learner=adapted.learner,
         phases=adapted.phases,
         rows=cache_vectors(model, rows, adapted.encode_once, device),
-        validation=Validation.of(adapted.learner, held_out, rng, device, ranks_items=ranks_items),
+        validation=validation,
         optim=config.optim,
         rng=rng,
         device=device,

@@ -199,7 +199,7 @@ class Phase:
 
     close: Callable[[Callable[[], float]], None] | None = None
     """Called when the phase is done (Conure prunes here), with a function that measures the model
-    as it is: the validation metric that chooses epochs."""
+    as it is: the validation metric that chooses epochs, negative where lower is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,7 +39,10 @@ class Training:
     """Validation metrics of the model as it is."""
 
     metric: str
-    """The metric, higher is better, that chooses the best epoch."""
+    """The metric that chooses the best epoch."""
+
+    quality: Callable[[Mapping[str, float]], float]
+    """Its value among validation metrics, negative where lower is better."""
 
     optim: OptimConfig
     rng: Rng
@@ -204,7 +207,7 @@ def _validate(model: nn.Module, phase: Phase, training: Training, state: FitStat
     with torch.inference_mode(), autocast(training.device, training.precision):
         metrics = distributed.of_first(lambda: training.validate(model))
     state.history[-1].update(metrics)
-    value = metrics[training.metric]
+    value = training.quality(metrics)
     if state.best_value is None or value > state.best_value:
         state.best_value, state.best_epoch = value, state.epoch
         # Buffers move too: running statistics belong to the weights they were gathered under.

@@ -4,11 +4,14 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 
+from recxfer.evaluation.metrics.choice import measures
 from recxfer.foundation.config import Config
+from recxfer.foundation.errors import UsageError
 from recxfer.methods.contract import Phase
+from recxfer.training.validation import RECOGNITION
 
 
 class OptimConfig(Config):
@@ -40,6 +43,23 @@ class OptimConfig(Config):
 
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations; the last epoch is always validated."""
+
+    # Headers leave it out where it is not set: runs made before there was a choice stay the same.
+    metric: str | None = Field(default=None, exclude_if=lambda metric: metric is None)
+    """What chooses the best epoch: a metric of `evaluate`, such as `MRR@10`, or `recognition` for
+    an objective that looks at people held out. By default `NDCG@10` where items are ranked,
+    `log_likelihood` for classes, else `recognition`."""
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str | None) -> str | None:
+        if metric is not None and metric != RECOGNITION:
+            try:
+                measures([metric], ())
+            except UsageError as error:
+                text = f"{error.message} ({error.hint})" if error.hint else error.message
+                raise ValueError(text) from error
+        return metric
 
 
 def build_optimiser(model: nn.Module, phase: Phase, config: OptimConfig) -> torch.optim.Optimizer:

@@ -83,6 +83,7 @@ class Session:
                 loss=self.learner.loss,
                 validate=self.validation,
                 metric=self.validation.metric,
+                quality=self.validation.quality,
                 optim=self.optim,
                 rng=self.rng,
                 device=self.device,
@@ -96,7 +97,7 @@ class Session:
                     continue
                 fit(self.model, phase, training, state, saved)
                 if phase.close is not None:
-                    phase.close(lambda: self.measure()[self.validation.metric])
+                    phase.close(lambda: self.validation.quality(self.measure()))
                 saved = None
                 state.phase, state.epoch, state.step = index + 1, 0, 0
                 if index + 1 < len(self.phases):

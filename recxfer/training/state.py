@@ -29,6 +29,8 @@ class FitState:
 
     best_epoch: int = 0
     best_value: float | None = None
+    """Quality of that epoch: the metric that chooses, negative where lower is better."""
+
     history: list[EpochFigures] = field(default_factory=list)
     """One record per epoch of every phase."""
 

@@ -99,7 +99,7 @@ def test_a_broken_plug_in_is_a_warning_in_lists_and_an_error_by_name(things, tar
 
 @pytest.mark.parametrize(
     "name, reason",
-    [("own", "there is one of that name in recxfer"), ("Own_1", "the name is not lower-case-with")],
+    [("own", "there is one of that name in recxfer"), ("Own_1", "the name is not spelled as")],
 )
 def test_a_name_that_is_taken_or_wrong_is_a_warning(things, name, reason):
     found = things(f"{name} = x_fine:Fine", "fine = x_fine:Fine", x_fine=MODULE)
