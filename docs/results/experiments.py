@@ -16,13 +16,16 @@ from torch.nn import functional as F
 
 from recxfer.data.examples import profile_rows
 from recxfer.evaluation.cases import Protocol, cases_of
-from recxfer.evaluation.metrics import class_metrics
-from recxfer.evaluation.slices import slices_of
+from recxfer.evaluation.metrics.choice import measured, measures
+from recxfer.evaluation.metrics.contract import Predictions
+from recxfer.evaluation.slices.cutting import slices_of
 from recxfer.evaluation.statistics import compare, estimate
 from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.device import choose_device
 from recxfer.runs.open import open_run
 
+OF_RANKS = ("HR", "NDCG", "MRR")
+OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_f1", "AUC")
 WHOLE = 10**6
 """More events than any history holds."""
 
@@ -166,7 +169,8 @@ def logistic_regression(dataset, column):
             value = -float(F.cross_entropy(scores(valid), truth))
             if value > best:
                 best, chosen = value, scores(test).double().numpy()
-    return class_metrics(chosen, target.numpy())
+    cases = Predictions(target_R=target.numpy(), score_RC=chosen)
+    return measured(measures(OF_CLASSES, ()), cases)
 
 
 def cases_of_run(run, protocol, number=None, dataset=None):
@@ -218,19 +222,20 @@ def comparison(runs, *references, protocol=None, at=(5, 10), by=None, others=Non
     people = cases.people()
     slices = [("all", None), *(slices_of(one, rows, None, by) if by else [])]
     found = {reference: [] for reference in references}
+    asked = measures([*OF_RANKS, *OF_CLASSES], at)
     for name, chosen in slices:
-        measured = {
-            method: mean_over_seeds([cases.metrics(at, chosen) for _, cases, _ in of_seeds])
+        by_method = {
+            method: mean_over_seeds([cases.metrics(asked, chosen) for _, cases, _ in of_seeds])
             for method, of_seeds in opened.items()
         }
         if chosen is None:
-            measured |= others or {}
+            by_method |= others or {}
         who = people if chosen is None else people[chosen]
-        for method, metrics in measured.items():
+        for method, metrics in by_method.items():
             of_seeds = [run for run, *_ in runs.get(method, [])]
             figures = estimate(metrics, who, seed=0)
             for reference in references:
-                against = compare(metrics, measured[reference], who, seed=0)
+                against = compare(metrics, by_method[reference], who, seed=0)
                 for metric, figure in figures.items():
                     difference = against[metric]
                     found[reference].append(

@@ -15,7 +15,7 @@ from recxfer.data.batches import evaluation_batches
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.data.tables import write_table
-from recxfer.evaluation.metrics.choice import Measure, offered
+from recxfer.evaluation.metrics.choice import Measure, measured, offered
 from recxfer.evaluation.metrics.contract import Functional, Need, Predictions
 from recxfer.evaluation.popularity import item_popularity
 from recxfer.evaluation.ranking import class_scores, rank
@@ -100,8 +100,7 @@ class Cases:
         """The metrics that fit, by name, over all cases or over the chosen ones."""
         fitting = [measure for measure in measures if measure.metric.needs <= self.offers]
         needs = frozenset[Need]().union(*(measure.metric.needs for measure in fitting))
-        predictions = self._predictions(needs, chosen)
-        return {m.name: m.metric.of(predictions, m.k) for m in fitting}
+        return measured(fitting, self._predictions(needs, chosen))
 
     def _predictions(self, needs: frozenset[Need], chosen: NDArray[np.int64] | None) -> Predictions:
         frame = self.frame if chosen is None else self.frame[chosen]

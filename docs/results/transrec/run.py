@@ -33,7 +33,8 @@ from page import draw, tables  # noqa: E402
 
 from recxfer.data.dataset import Dataset  # noqa: E402
 from recxfer.data.examples import next_item_cases  # noqa: E402
-from recxfer.evaluation.metrics import ranking_metrics  # noqa: E402
+from recxfer.evaluation.metrics.choice import measured, measures  # noqa: E402
+from recxfer.evaluation.metrics.contract import Predictions  # noqa: E402
 from recxfer.evaluation.ranking import rank  # noqa: E402
 from recxfer.evaluation.statistics import estimate  # noqa: E402
 from recxfer.foundation.console import SilentReporter  # noqa: E402
@@ -205,7 +206,8 @@ def static_neighbours(dataset, max_length):
     vector_VD = torch.nn.functional.normalize(table.features("text").cpu(), dim=1)
     rows = next_item_cases(dataset, "test", max_length)
     found = rank(Static(vector_VD), torch.nn.Identity(), rows, device=torch.device("cpu"))
-    return ranking_metrics(found.rank_R.numpy(), (5, 10))
+    cases = Predictions(target_R=rows.target_R.numpy() + 1, rank_R=found.rank_R.numpy())
+    return measured(measures(["HR", "NDCG", "MRR"], (5, 10)), cases)
 
 
 class Static:
@@ -328,7 +330,8 @@ def altered(run, dataset, *, centred=False, attends=True):
         if centred:
             learner = Altered(opened.learner, torch.cat(learner.seen).mean(0))
             found = rank(learner, opened.model, rows, device=device)
-    return ranking_metrics(found.rank_R.numpy(), (5, 10))
+    cases = Predictions(target_R=rows.target_R.numpy() + 1, rank_R=found.rank_R.numpy())
+    return measured(measures(["HR", "NDCG", "MRR"], (5, 10)), cases)
 
 
 def why(bench):

@@ -10,7 +10,8 @@ import torch
 from experiments import mean_over_seeds
 
 from recxfer.evaluation.cases import Protocol, cases_of, decisions_of
-from recxfer.evaluation.metrics import class_metrics, ranking_metrics
+from recxfer.evaluation.metrics.choice import measured, measures
+from recxfer.evaluation.metrics.contract import Predictions
 from recxfer.evaluation.ranking import rank
 from recxfer.evaluation.statistics import compare
 from recxfer.foundation.console import SilentReporter
@@ -111,13 +112,16 @@ class Under:
         return self.learner.represent_under(model, batch, self.gates[batch.row_B])
 
 
-def measured(opened, rows, gates):
+def of_gates(opened, rows, gates):
     """Metrics of rows under given decisions."""
     learner = Under(opened.learner, gates)
     if opened.task.ranks_items:
-        return ranking_metrics(rank(learner, opened.model, rows, device=CPU).rank_R.numpy(), AT)
+        rank_R = rank(learner, opened.model, rows, device=CPU).rank_R.numpy()
+        cases = Predictions(target_R=rows.target_R.numpy() + 1, rank_R=rank_R)
+        return measured(measures(["HR", "NDCG", "MRR"], AT), cases)
     score_RC = class_scores(learner, opened.model, rows, CPU).double().numpy()
-    return class_metrics(score_RC, rows.target_R.numpy())
+    cases = Predictions(target_R=rows.target_R.numpy(), score_RC=score_RC)
+    return measured(measures(["accuracy", "balanced_accuracy", "macro_f1", "AUC"], ()), cases)
 
 
 def under_shuffled_decisions(runs):
@@ -128,8 +132,8 @@ def under_shuffled_decisions(runs):
         rows = opened.rows("test")
         gates = decisions_of(opened, rows)
         order_R = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-        own.append(measured(opened, rows, gates))
-        shuffled.append(measured(opened, rows, gates[order_R]))
+        own.append(of_gates(opened, rows, gates))
+        shuffled.append(of_gates(opened, rows, gates[order_R]))
     people = rows.user_R.numpy()
     own, shuffled = mean_over_seeds(own), mean_over_seeds(shuffled)
     return [
@@ -164,7 +168,7 @@ def own_masks(run):
         found += [
             {
                 "slice": name, "metric": metric, "cases": len(rows), "on": part,
-                "value": float(measured(opened, rows, gates)[metric](np.ones((1, len(rows))))[0]),
+                "value": float(of_gates(opened, rows, gates)[metric](np.ones((1, len(rows))))[0]),
             }
             for name, gates in tried.items()
         ]  # fmt: skip

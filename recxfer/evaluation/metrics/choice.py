@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recxfer.evaluation.metrics import METRICS
-from recxfer.evaluation.metrics.contract import Metric, Need
+from recxfer.evaluation.metrics.contract import Functional, Metric, Need, Predictions
 from recxfer.foundation.errors import UsageError
 
 
@@ -45,6 +45,11 @@ def measures(names: Sequence[str], at: Sequence[int]) -> list[Measure]:
             shown = f"{name}@{k}" if metric.cut else name
             found[shown] = Measure(shown, metric, k)
     return list(found.values())
+
+
+def measured(asked: Sequence[Measure], cases: Predictions) -> dict[str, Functional]:
+    """Each metric of some cases by its name, as a function of their weights."""
+    return {measure.name: measure.metric.of(cases, measure.k) for measure in asked}
 
 
 def offered(*, ranks_items: bool, lists: bool = True) -> frozenset[Need]:
