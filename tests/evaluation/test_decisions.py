@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from recxfer.cli.app import app
-from recxfer.evaluation.cases import decisions_of
+from recxfer.evaluation.cases import diagnostics_of
 from recxfer.foundation import tensors
 from recxfer.runs.open import open_run
 
@@ -48,7 +48,7 @@ def test_figures_are_those_of_the_decisions_case_by_case(runs, tmp_path):
     for name in ("chance", "soft"):
         opened = open_run(runs / name, CPU)
         rows = opened.rows("test")
-        gates = decisions_of(opened, rows).numpy().astype(np.float64)
+        gates = diagnostics_of(opened, rows)["decisions"].numpy().astype(np.float64)
         mine = [d for d in told if d["run"] == str(runs / name)]
         assert [d["by"] for d in mine].count("label") == 3
         for part in mine:
@@ -95,7 +95,7 @@ def test_export_writes_what_was_decided_for_whom(runs, tmp_path):
         recxfer("export", runs / name, tmp_path / f"{name}.parquet", "--what", "users")
         recxfer("export", runs / name, tmp_path / f"{name}.safetensors", "--what", "users")
         opened = open_run(runs / name, CPU)
-        known = decisions_of(opened, opened.rows("all"))
+        known = diagnostics_of(opened, opened.rows("all"))["decisions"]
         frame = pl.read_parquet(tmp_path / f"{name}.parquet")
         assert frame.columns == ["user_id", "vector", "decisions"]
         assert np.array_equal(frame["decisions"].to_numpy(), known.numpy())
