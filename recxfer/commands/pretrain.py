@@ -49,7 +49,7 @@ from recxfer.runs.record import DataPaths, RunRecord, relative_path
 from recxfer.runs.run import write_run
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
-from recxfer.training.state import FitState, best_record
+from recxfer.training.state import FitState
 from recxfer.training.validation import (
     RECOGNITION,
     PeopleValidation,
@@ -262,7 +262,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     )
     started = time.perf_counter()
     state = session.train(resume=config.resume)
-    best = best_record(state)
+    best = state.best_figures
     per_second = histories_per_second(state, rows)
     pretraining.discard()
     if distributed.is_first():

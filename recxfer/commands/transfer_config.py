@@ -1,4 +1,4 @@
-"""What a transfer is told, and what it answers."""
+"""Settings of a transfer, and the result that it returns."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +7,15 @@ from typing import Any
 from pydantic import Field
 
 from recxfer.commands.training_config import LearnedPeople, TrainingConfig
-from recxfer.foundation.config import Config
+from recxfer.foundation.config import Component, Config, Settings
+from recxfer.foundation.errors import UsageError
+from recxfer.foundation.names import CHECKPOINT
+from recxfer.methods import METHODS
+from recxfer.methods.contract import AnyMethod
+from recxfer.methods.task import parse_task
+from recxfer.runs.header import read_header
+from recxfer.runs.multitask import free_share
+from recxfer.runs.record import Counts
 from recxfer.training.optim import OptimConfig
 
 
@@ -47,6 +55,11 @@ class TransferConfig(TrainingConfig):
     optim: OptimConfig = field(default_factory=TransferOptim)
     data: TransferData = field(default_factory=TransferData)
 
+    def build_method(self) -> AnyMethod:
+        """Build the method from its settings, or from their defaults."""
+        method_type = METHODS.resolve(self.method)
+        return method_type(self.method_config or method_type.config_type())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferResult:
@@ -77,6 +90,34 @@ class TransferResult:
     free_share: float | None
     """Share of the kernels' weights that no task owns; None where weights have no owners."""
 
+    @classmethod
+    def of(cls, config: TransferConfig, counts: Counts, epochs: int) -> "TransferResult":
+        """Say what a run holds that has been written.
+
+        Args:
+            config: what was asked for.
+            counts: of its model.
+            epochs: that were trained.
+        """
+        header = read_header(config.run)
+        training = header.last.training
+        assert training is not None, "a run that is written was trained"
+        return cls(
+            path=config.run,
+            method=config.method,
+            task=config.task,
+            parameters=counts.parameters,
+            trained_parameters=counts.trained,
+            trained_share=counts.trained_of_body / counts.body if counts.body else 0.0,
+            counted=f"{counts.trained_of_body:,} of the backbone's {counts.body:,} parameters; "
+            "item table, tokens and head left out",
+            epochs=epochs,
+            best_epoch=training.best_epoch,
+            validation=training.validation,
+            delta_bytes=(config.run / CHECKPOINT).stat().st_size,
+            free_share=free_share(header),
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The keys of `--json`."""
         return {
@@ -92,3 +133,65 @@ class TransferResult:
             "delta_bytes": self.delta_bytes,
             **({} if self.free_share is None else {"free_share": self.free_share}),
         }
+
+
+def resolve(
+    base: Path,
+    dataset: Path,
+    run: Path,
+    *,
+    settings: Settings,
+    method: str | None,
+    task: str = "next-item",
+    source: Path | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    **common: Any,
+) -> TransferConfig:
+    """Settings and flags as one config.
+
+    Args:
+        base: a pretrained run.
+        dataset: the target.
+        run: the run to write.
+        settings: file and `--set`.
+        method: name in METHODS.
+        task: `next-item`, `cross-domain` or `profile:COLUMN`.
+        source: where `cross-domain` histories are read, if not the base's own dataset.
+        epochs: passes over the data.
+        batch_size: rows of a step.
+        lr: peak learning rate.
+        common: seed, device, precision, threads, overwrite, resume.
+
+    Raises:
+        ConfigError: with all problems at once.
+        UsageError: the method or task is unknown.
+    """
+    method = settings.name("method", method, "")
+    if not method:
+        raise UsageError(
+            "no method was chosen", hint=f"pass --method with one of {', '.join(METHODS.names)}"
+        )
+    parse_task(task)
+    decoded = settings.decode(
+        {
+            "method": METHODS.resolve(method).config_type,
+            "optim": TransferOptim,
+            "data": TransferData,
+        },
+        {"optim": {"epochs": epochs, "batch_size": batch_size, "lr": lr}},
+        {"method": Component(method, METHODS)},
+    )
+    return TransferConfig(
+        base=base,
+        dataset=dataset,
+        run=run,
+        method=method,
+        method_config=decoded["method"],
+        task=task,
+        source=source,
+        optim=decoded["optim"],  # type: ignore[arg-type]  # decoded as asked
+        data=decoded["data"],  # type: ignore[arg-type]  # decoded as asked
+        **common,
+    )

@@ -35,6 +35,7 @@ from recxfer.runs.header import (
     ComponentFacts,
     Header,
     LearnedTask,
+    Parent,
     checkpoint_of,
     read_header,
 )
@@ -92,6 +93,11 @@ class OpenedBase:
     def is_pretrained(self) -> bool:
         """Whether it was only pretrained."""
         return self.header.kind == "backbone"
+
+    @property
+    def as_parent(self) -> Parent:
+        """The run as the header of one made from it names it."""
+        return Parent(kind="tasks" if self.header.keeps_tasks else "backbone", sha256=self.sha256)
 
     @property
     def pretrained(self) -> str:

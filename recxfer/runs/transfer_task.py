@@ -140,7 +140,7 @@ def resolve_transfer(
     name: str,
     needs: Needs,
     opened: OpenedBase | None,
-    target: Dataset,
+    dataset: Path,
     *,
     task: str,
     source: Path | None,
@@ -152,7 +152,7 @@ def resolve_transfer(
         name: of the method.
         needs: of the method.
         opened: the base; None where there is none.
-        target: the dataset of the task.
+        dataset: of the task.
         task: as `--task` gives it.
         source: as `--source` gives it; by default the dataset of the base.
         max_length: longest history, in events; by default the base's.
@@ -162,6 +162,7 @@ def resolve_transfer(
         CheckpointError: histories would hold items indexed otherwise than in the base.
         ConfigError: the backbone cannot read that much.
     """
+    target = Dataset(dataset)
     resolved, histories = resolve_task(task, opened, target, source)
     of_its_own = needs.first_task and opened is not None and _is_of(opened, task, target)
     return TransferTask(
@@ -178,7 +179,7 @@ def resolve_transfer(
 
 def of_pretraining(name: str, needs: Needs, opened: OpenedBase) -> TransferTask:
     """Resolve the task that a base was pretrained for, on its own dataset."""
-    own = Dataset(resolve_path(opened.path, read_record(opened.path).tasks[0].datasets[0]))
+    own = resolve_path(opened.path, read_record(opened.path).tasks[0].datasets[0])
     return resolve_transfer(
         name, needs, opened, own, task="next-item", source=None, max_length=None
     )

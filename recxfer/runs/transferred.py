@@ -1,7 +1,7 @@
 """Write a transferred run: what its header, its record and its checkpoint hold."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -15,118 +15,120 @@ from recxfer.models.user_model import UserModel
 from recxfer.runs.header import (
     ComponentFacts,
     Header,
-    Parent,
     TrainingResult,
     TrainingSettings,
     code_facts,
 )
 from recxfer.runs.multitask import default_readout, held_parts, pack_tasks
 from recxfer.runs.open import OpenedBase
-from recxfer.runs.record import DataPaths, RunRecord, read_record, relative_path
+from recxfer.runs.record import Counts, DataPaths, RunRecord, read_record, relative_path
 from recxfer.runs.run import EpochFigures, write_run
 from recxfer.runs.transfer_task import TransferTask
 
 
-def transfer_header(
-    task: TransferTask,
-    method: ComponentFacts,
-    *,
-    keeps_tasks: bool,
-    seed: int,
-    settings: TrainingSettings,
-) -> Header:
-    """State the facts that a run and its resumption have in common.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferredRun:
+    """A run that a transfer makes: its place, and what it is made from."""
 
-    Args:
-        task: what is learned, and from which base. Of a run that keeps tasks, its method has not
-            changed the base yet.
-        method: with its settings.
-        keeps_tasks: whether the run goes on keeping the tasks of the base.
-        seed: of all that is drawn.
-        settings: of the training.
-    """
-    opened = task.opened
-    base = None if opened is None else opened.header
-    own = task.learned.model_copy(update={"method": None if task.of_pretraining else method})
-    header = Header(
-        kind="tasks" if keeps_tasks else "delta",
-        objective=None if base is None else base.objective,
-        backbone=None if base is None else base.backbone,
-        method=method,
-        tasks=(own,),
-        parent=None if opened is None else _parent(opened),
-        num_items=task.base.num_items if base is None else None,
-        seed=seed,
-        settings=settings,
-        code=code_facts((METHODS, method.name)),
-    )
-    if not keeps_tasks or opened is None:
-        return header
-    return header.model_copy(
-        update={
-            "backbone": opened.backbone,
-            "histories": opened.header.read_items,
-            "pretrained": opened.pretrained,
-        }
-    )
+    path: Path
+    """The run directory."""
 
+    base: Path
+    """As BASE was given."""
 
-def _parent(opened: OpenedBase) -> Parent:
-    kind = "tasks" if opened.header.keeps_tasks else "backbone"
-    return Parent.model_validate({"kind": kind, "sha256": opened.sha256})
+    task: TransferTask
+    method: ComponentFacts
+    seed: int
+    settings: TrainingSettings
 
+    def header(self, *, keeps_tasks: bool) -> Header:
+        """State the facts that the run and its resumption have in common.
 
-def data_paths(task: TransferTask, run: Path) -> DataPaths:
-    """Say where the data of a task lie, relative to its run."""
-    source = None if task.source is None else relative_path(task.source.path, run)
-    return DataPaths(datasets=(relative_path(task.target.path, run),), source=source)
+        Args:
+            keeps_tasks: whether it goes on keeping the tasks of the base.
+        """
+        task, opened = self.task, self.task.opened
+        base = None if opened is None else opened.header
+        own = {"method": None if task.of_pretraining else self.method}
+        header = Header(
+            kind="tasks" if keeps_tasks else "delta",
+            objective=None if base is None else base.objective,
+            backbone=None if base is None else base.backbone,
+            method=self.method,
+            tasks=(task.learned.model_copy(update=own),),
+            parent=None if opened is None else opened.as_parent,
+            num_items=task.base.num_items if base is None else None,
+            seed=self.seed,
+            settings=self.settings,
+            code=code_facts((METHODS, self.method.name)),
+        )
+        if not keeps_tasks or opened is None:
+            return header
+        return header.model_copy(
+            update={
+                "backbone": opened.backbone,
+                "histories": opened.header.read_items,
+                "pretrained": opened.pretrained,
+            }
+        )
 
+    def record(self, counts: Counts, device: str, seconds: float) -> RunRecord:
+        """State what `run.json` holds, of this task alone."""
+        task = self.task
+        own = DataPaths(
+            datasets=(relative_path(task.target.path, self.path),),
+            source=None if task.source is None else relative_path(task.source.path, self.path),
+        )
+        return RunRecord(
+            command="transfer",
+            method=self.method.name,
+            task=task.task.name,
+            base=None if task.opened is None else relative_path(self.base, self.path),
+            tasks=(own,),
+            settings=self.settings,
+            counts=counts,
+            device=device,
+            seconds=round(seconds, 1),
+        )
 
-def write_transferred(
-    run: Path,
-    task: TransferTask,
-    adapted: Adapted,
-    *,
-    header: Header,
-    record: RunRecord,
-    training: TrainingResult,
-    history: Sequence[EpochFigures],
-    overwrite: bool,
-) -> int:
-    """Write a run whose training is done.
+    def write(
+        self,
+        adapted: Adapted,
+        training: TrainingResult,
+        record: RunRecord,
+        history: Sequence[EpochFigures],
+        *,
+        overwrite: bool,
+    ) -> None:
+        """Write the run when its training is done.
 
-    Args:
-        run: the run directory.
-        task: what was learned.
-        adapted: the model, trained.
-        header: as `transfer_header` states it.
-        record: of this task alone.
-        training: what came of it.
-        history: figures of each epoch.
-        overwrite: whether an existing run may be replaced.
-
-    Returns:
-        The checkpoint's size in bytes.
-    """
-    header = header.trained(training)
-    if adapted.keeps_tasks and task.opened is not None:
-        assert isinstance(adapted.model, UserModel)
-        parts = _all_tasks(task.opened, adapted.model, task)
-        header = _with_earlier(header, task.opened.header, adapted.model, task.number)
-        record = _record_with_earlier(record, task.opened.path, run, task.number)
-    else:
-        parts = _delta(adapted)
-        whole = len(parts) == len(adapted.model.state_dict())
-        header = header.model_copy(update={"kind": "merged" if whole else "delta"})
-    return write_run(
-        run,
-        parts=parts,
-        header=header,
-        record=record,
-        history=history,
-        vocabulary=task.target.item_ids,
-        overwrite=overwrite,
-    )
+        Args:
+            adapted: the model, trained.
+            training: what came of it.
+            record: as `record` states it.
+            history: figures of each epoch.
+            overwrite: whether an existing run may be replaced.
+        """
+        opened, task = self.task.opened, self.task
+        header = self.header(keeps_tasks=adapted.keeps_tasks).trained(training)
+        if adapted.keeps_tasks and opened is not None:
+            assert isinstance(adapted.model, UserModel)
+            parts = _all_tasks(opened, adapted.model, task)
+            header = _with_earlier(header, opened.header, adapted.model, task.number)
+            record = _record_with_earlier(record, opened.path, self.path, task.number)
+        else:
+            parts = _delta(adapted)
+            whole = len(parts) == len(adapted.model.state_dict())
+            header = header.model_copy(update={"kind": "merged" if whole else "delta"})
+        write_run(
+            self.path,
+            parts=parts,
+            header=header,
+            record=record,
+            history=history,
+            vocabulary=task.target.item_ids,
+            overwrite=overwrite,
+        )
 
 
 def _delta(adapted: Adapted) -> dict[str, Tensor]:

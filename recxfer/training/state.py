@@ -43,14 +43,14 @@ class FitState:
     seconds: float = 0.0
     """Time spent in training steps by this process."""
 
-
-def best_record(state: FitState) -> dict[str, float]:
-    """Return the validation metrics of the epoch that was kept."""
-    left_out = {"phase", "epoch", "lr", "loss"}
-    for record in reversed(state.history):
-        if record["epoch"] == state.best_epoch and len(record) > len(left_out):
-            return {k: float(v) for k, v in record.items() if k not in left_out}
-    return {}
+    @property
+    def best_figures(self) -> dict[str, float]:
+        """The validation metrics of the epoch that was kept."""
+        left_out = {"phase", "epoch", "lr", "loss"}
+        for record in reversed(self.history):
+            if record["epoch"] == self.best_epoch and len(record) > len(left_out):
+                return {k: float(v) for k, v in record.items() if k not in left_out}
+        return {}
 
 
 _SCALARS = ("phase", "epoch", "step", "loss_sum", "best_epoch", "best_value", "history")
