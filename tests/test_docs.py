@@ -1,6 +1,7 @@
 """Every command in the README and the docs is run, in a small synthetic world."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -64,6 +65,27 @@ def test_the_page_of_evaluate_describes_every_metric_and_slicer(table):
     page = (ROOT / "docs" / "commands" / "evaluate.md").read_text(encoding="utf-8")
     described = set(re.findall(r"^\| `([\w-]+)(?:@k)?` \|", page, re.MULTILINE))
     assert set(table.names) <= described
+
+
+def test_tables_of_settings_are_what_the_fields_say():
+    settings = runpy.run_path(str(ROOT / "docs" / "settings.py"))
+    for page in settings["pages"]():
+        assert settings["written"](page) == page.read_text(encoding="utf-8"), (
+            f"{page.name}: run docs/settings.py"
+        )
+
+
+def test_every_setting_has_its_table_on_a_page():
+    settings = runpy.run_path(str(ROOT / "docs" / "settings.py"))
+    marked = {
+        name
+        for page in settings["pages"]()
+        for _, name, _ in settings["MARKED"].findall(page.read_text(encoding="utf-8"))
+    }
+    named = {f"{kind} {name}" for kind, table in settings["TABLES"].items() for name in table.names}
+    has_settings = {name for name in named if settings["config_of"](name).model_fields}
+    assert has_settings | settings["SECTIONS"].keys() <= marked
+    assert marked <= named | settings["SECTIONS"].keys()
 
 
 def test_links_between_pages_lead_somewhere():

@@ -10,6 +10,7 @@ from recxfer.cli.evaluate import evaluate
 from recxfer.cli.export import export
 from recxfer.cli.prepare import prepare
 from recxfer.cli.pretrain import pretrain
+from recxfer.cli.settings import Command
 from recxfer.cli.transfer import transfer
 
 app = typer.Typer(
@@ -45,22 +46,25 @@ def root(
 
 
 app.command(
+    cls=Command,
     epilog="""[bold]Examples[/bold]
   recxfer prepare movielens-1m data/ml-1m
   recxfer prepare 'logs/*.csv.gz' data/shop \\
     --columns user=buyer,item=sku --where 'rating >= 4'
   recxfer prepare kitchen.csv data/kitchen --link data/food
   recxfer prepare synthetic data/toy --set users=2000
-"""
+""",
 )(prepare)
 app.command(
+    cls=Command,
     epilog="""[bold]Examples[/bold]
   recxfer pretrain data/shop runs/base
   recxfer pretrain data/shop runs/cnn --backbone nextitnet --epochs 20 --set width=64
   recxfer prepare synthetic data/toy | recxfer pretrain - runs/toy
-"""
+""",
 )(pretrain)
 app.command(
+    cls=Command,
     epilog="""[bold]Examples[/bold]
   recxfer transfer --list
   recxfer transfer runs/base data/shop runs/age \\
@@ -69,20 +73,22 @@ app.command(
     --method finetune --task cross-domain
   recxfer transfer runs/age2 data/shop runs/gender3 \\
     --method conure --task profile:gender --set prune=0.5
-"""
+""",
 )(transfer)
 app.command(
+    cls=Command,
     epilog="""[bold]Examples[/bold]
   recxfer evaluate runs/base --at 10
   recxfer evaluate runs/full runs/patched runs/probe \\
     --by history-length --report compared.html
   recxfer evaluate runs/age2 runs/gender3 --task 1 --task profile:age
-"""
+""",
 )(evaluate)
 app.command(
+    cls=Command,
     epilog="""[bold]Examples[/bold]
   recxfer export runs/base users.parquet --what users
   recxfer export runs/base top.parquet --what recommendations --top 20
   recxfer export runs/age merged.safetensors --what model
-"""
+""",
 )(export)

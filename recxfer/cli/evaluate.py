@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recxfer.cli import options
-from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.cli.execution import path_or_stdin, start
 from recxfer.evaluation.metrics import DEFAULT_METRICS, METRICS
 from recxfer.evaluation.slices import SLICERS
 
 if TYPE_CHECKING:
-    from recxfer.commands.evaluate import EvaluateResult
-    from recxfer.foundation.console import Reporter
+    from recxfer.commands.evaluate import EvaluateConfig
 
 
+@options.with_common(precision="fp32")
 def evaluate(
     runs: Annotated[
         list[str],
@@ -76,44 +76,29 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page.")
     ] = None,
-    config: options.Config = None,
-    set_: options.Set = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    threads: options.Threads = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    overwrite: options.Overwrite = False,
-    debug: options.Debug = False,
+    *,
+    common: options.Common,
 ) -> None:
     """Rank, measure and compare runs, with intervals and paired tests."""
 
-    def work(reporter: "Reporter") -> "EvaluateResult":
+    def configure() -> "EvaluateConfig":
         from recxfer.commands import evaluate as command
-        from recxfer.foundation.config import Settings
 
-        return command.run(
-            command.resolve(
-                [path_or_stdin(run) for run in runs],
-                settings=Settings.read(config, set_ or ()),
-                base=base,
-                dataset=dataset,
-                on=on,
-                at=at,
-                metrics=metrics,
-                candidates=candidates,
-                keep_seen=keep_seen,
-                by=by,
-                tasks=task or (),
-                report=report,
-                seed=seed,
-                device=device,
-                precision=precision,
-                threads=threads,
-                overwrite=overwrite,
-            ),
-            reporter,
+        return command.resolve(
+            [path_or_stdin(run) for run in runs],
+            settings=common.read_settings(),
+            base=base,
+            dataset=dataset,
+            on=on,
+            at=at,
+            metrics=metrics,
+            candidates=candidates,
+            keep_seen=keep_seen,
+            by=by,
+            tasks=task or (),
+            report=report,
+            seed=common.seed,
+            **common.execution(),
         )
 
-    execute("evaluate", work, as_json=json, quiet=quiet)
+    start("evaluate", configure, common)

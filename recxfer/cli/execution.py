@@ -4,23 +4,32 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import typer
 
 from recxfer import __version__
+from recxfer.cli import settings
 from recxfer.cli.boundary import InterruptedRunError
+from recxfer.cli.options import Common
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.plugins import plugin_warnings_to
 
 if TYPE_CHECKING:
+    from recxfer.foundation.config import Config
     from recxfer.foundation.console import Reporter
 
 
-_UNFOLDED: Final = 10_000
-"""Columns: more than any table has."""
+class Configured(Protocol):
+    """What every command's `resolve` returns."""
+
+    @property
+    def sections(self) -> Mapping[str, "Config"]:
+        """The decoded settings by section."""
+        ...
 
 
 class Result(Protocol):
@@ -34,6 +43,42 @@ class Result(Protocol):
     def as_json(self) -> dict[str, Any]:
         """The command's own keys of `--json`."""
         ...
+
+
+def start(
+    command: str,
+    configure: Callable[[], Configured],
+    common: Common,
+    *,
+    resumable: bool = False,
+    together: bool = False,
+) -> None:
+    """Run a command of `recxfer.commands`, or show its settings where only they are asked for.
+
+    Args:
+        command: the subcommand's name.
+        configure: makes the command's config out of its options.
+        common: options of every command.
+        resumable: as for `execute`.
+        together: as for `execute`.
+    """
+    if common.settings:
+        settings.show(command, configure().sections, as_json=common.json)
+        return
+
+    def work(reporter: "Reporter") -> Result:
+        config = configure()
+        result: Result = import_module(f"recxfer.commands.{command}").run(config, reporter)
+        return result
+
+    execute(
+        command,
+        work,
+        as_json=common.json,
+        quiet=common.quiet,
+        resumable=resumable,
+        together=together,
+    )
 
 
 def execute(
@@ -123,10 +168,6 @@ def _facts(command: str, result: Result, seconds: float, warnings: list[str]) ->
 
 def _draw(command: str, result: Result, stream: TextIO) -> None:
     """Show the result's table, from the module of the same name in `recxfer.cli.tables`."""
-    from importlib import import_module
+    from recxfer.cli.tables import console_on
 
-    from rich.console import Console
-
-    # A file or a pipe has no width, and rich would fold the columns to that of a small terminal.
-    console = Console(file=stream, width=None if stream.isatty() else _UNFOLDED)
-    console.print(import_module(f"recxfer.cli.tables.{command}").render(result))
+    console_on(stream).print(import_module(f"recxfer.cli.tables.{command}").render(result))

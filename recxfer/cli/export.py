@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recxfer.cli import options
-from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.cli.execution import path_or_stdin, start
 
 if TYPE_CHECKING:
-    from recxfer.commands.export import ExportResult
-    from recxfer.foundation.console import Reporter
+    from recxfer.commands.export import ExportConfig
 
 
+@options.with_common(precision="fp32")
 def export(
     run: Annotated[
         str,
@@ -49,40 +49,25 @@ def export(
     ] = None,
     base: options.Base = None,
     dataset: options.Dataset = None,
-    config: options.Config = None,
-    set_: options.Set = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    threads: options.Threads = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    overwrite: options.Overwrite = False,
-    debug: options.Debug = False,
+    *,
+    common: options.Common,
 ) -> None:
     """Hand vectors, recommendations or the model to other systems."""
 
-    def work(reporter: "Reporter") -> "ExportResult":
+    def configure() -> "ExportConfig":
         from recxfer.commands import export as command
-        from recxfer.foundation.config import Settings
 
-        return command.run(
-            command.resolve(
-                path_or_stdin(run),
-                out,
-                settings=Settings.read(config, set_ or ()),
-                what=what,
-                format=format_,
-                top=top,
-                task=task,
-                base=base,
-                dataset=dataset,
-                device=device,
-                precision=precision,
-                threads=threads,
-                overwrite=overwrite,
-            ),
-            reporter,
+        return command.resolve(
+            path_or_stdin(run),
+            out,
+            settings=common.read_settings(),
+            what=what,
+            format=format_,
+            top=top,
+            task=task,
+            base=base,
+            dataset=dataset,
+            **common.execution(),
         )
 
-    execute("export", work, as_json=json, quiet=quiet)
+    start("export", configure, common)

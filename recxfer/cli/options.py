@@ -1,19 +1,25 @@
-"""Options that every command takes, declared once.
+"""Options that several commands take, and those that every command takes, declared once.
 
 A script may pass one set of them to all commands: a command that has no use for one (`--device`
 in `prepare`) takes it and does nothing with it.
 """
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from recxfer.foundation.plugins import plugin_warnings_to
 from recxfer.foundation.registry import Table
+
+if TYPE_CHECKING:
+    from recxfer.foundation.config import Settings as GivenSettings
 
 _PANEL = "Options of every command"
 
@@ -76,6 +82,14 @@ Set = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+Settings = Annotated[
+    bool,
+    typer.Option(
+        "--settings",
+        help="Show every setting of what was chosen, and do nothing; arguments can be left out.",
+        rich_help_panel=_PANEL,
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(
@@ -134,6 +148,71 @@ Debug = Annotated[
     bool,  # read by the error boundary, before the command's own arguments are
     typer.Option("--debug", help="Errors come with their traceback.", rich_help_panel=_PANEL),
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """Values of the options that every command takes, in the order in which `--help` shows them."""
+
+    config: Config = None
+    set_: Set = None
+    settings: Settings = False
+    seed: Seed = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: Threads = None
+    json: Json = False
+    quiet: Quiet = False
+    overwrite: Overwrite = False
+    debug: Debug = False
+
+    def read_settings(self) -> "GivenSettings":
+        """Read what `--config` and `--set` give."""
+        from recxfer.foundation.config import Settings
+
+        return Settings.read(self.config, self.set_ or ())
+
+    def execution(self) -> dict[str, Any]:
+        """Name the values that a command that computes with torch takes, for its `resolve`."""
+        names = ("device", "precision", "threads", "overwrite")
+        return {name: getattr(self, name) for name in names}
+
+
+def with_common(*, precision: str = "auto") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of every command behind those that a function declares.
+
+    The function takes them as one keyword, `common`; typer reads the signature of what is returned.
+
+    Args:
+        precision: the command's default of `--precision`.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+        own = [part for part in signature.parameters.values() if part.name != "common"]
+        hints = get_type_hints(Common, include_extras=True)
+        added = [
+            inspect.Parameter(
+                part.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=precision if part.name == "precision" else part.default,
+                annotation=hints[part.name],
+            )
+            for part in fields(Common)
+        ]
+
+        @wraps(function)
+        def command(**values: Any) -> None:
+            common = Common(**{part.name: values.pop(part.name) for part in added})
+            function(**values, common=common)
+
+        parameters = [*own, *added]
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # what inspect looks for first
+        command.__annotations__ = {part.name: part.annotation for part in parameters}
+        return command
+
+    return decorate
+
 
 Epochs = Annotated[
     int | None, typer.Option("--epochs", help="Passes over the training data.", min=1)

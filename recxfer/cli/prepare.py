@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recxfer.cli import options
-from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.cli.execution import path_or_stdin, start
 from recxfer.preparing.sources import SOURCES
 
 if TYPE_CHECKING:
-    from recxfer.commands.prepare import PrepareResult
-    from recxfer.foundation.console import Reporter
+    from recxfer.commands.prepare import PrepareConfig, RecipeConfig
 
 
+@options.with_common()
 def prepare(
     source: Annotated[
         str,
@@ -87,46 +87,42 @@ def prepare(
             "--list", callback=options.listing(SOURCES), is_eager=True, help="List the sources."
         ),
     ] = False,
-    config: options.Config = None,
-    set_: options.Set = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    overwrite: options.Overwrite = False,
-    debug: options.Debug = False,
+    *,
+    common: options.Common,
 ) -> None:
     """Make a dataset out of raw logs."""
 
-    def work(reporter: "Reporter") -> "PrepareResult":
-        if threads is not None:  # polars reads this once, when it is imported
-            os.environ["POLARS_MAX_THREADS"] = str(threads)
+    def configure() -> "PrepareConfig | RecipeConfig":
+        if common.threads is not None:  # polars reads this once, when it is imported
+            os.environ["POLARS_MAX_THREADS"] = str(common.threads)
         from recxfer.commands import prepare as command
-        from recxfer.foundation.config import Settings
 
-        return command.run(
-            command.resolve(
-                source if source != "-" else str(path_or_stdin(source)),
-                dataset,
-                settings=Settings.read(config, set_ or ()),
-                columns=columns,
-                items=items,
-                users=users,
-                images=images,
-                where=where,
-                min_user_events=min_user_events,
-                min_item_events=min_item_events,
-                split=split,
-                links=link or (),
-                exclude_users=exclude_users or (),
-                exclude_items=exclude_items or (),
-                vocabulary=vocabulary,
-                seed=seed,
-                overwrite=overwrite,
-            ),
-            reporter,
+        if common.settings and source == "SOURCE":  # left out
+            flags = {
+                "where": where,
+                "min_user_events": min_user_events,
+                "min_item_events": min_item_events,
+                "split": split,
+            }
+            return command.resolve_recipe(common.read_settings(), flags)
+        return command.resolve(
+            source if source != "-" else str(path_or_stdin(source)),
+            dataset,
+            settings=common.read_settings(),
+            columns=columns,
+            items=items,
+            users=users,
+            images=images,
+            where=where,
+            min_user_events=min_user_events,
+            min_item_events=min_item_events,
+            split=split,
+            links=link or (),
+            exclude_users=exclude_users or (),
+            exclude_items=exclude_items or (),
+            vocabulary=vocabulary,
+            seed=common.seed,
+            overwrite=common.overwrite,
         )
 
-    execute("prepare", work, as_json=json, quiet=quiet)
+    start("prepare", configure, common)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recxfer.cli import options
-from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.cli.execution import path_or_stdin, start
 from recxfer.methods import OBJECTIVES
 from recxfer.models import BACKBONES
 
 if TYPE_CHECKING:
-    from recxfer.commands.pretrain import PretrainResult
-    from recxfer.foundation.console import Reporter
+    from recxfer.commands.pretrain_config import PretrainConfig
 
 
+@options.with_common()
 def pretrain(
     dataset: Annotated[
         str,
@@ -41,41 +41,26 @@ def pretrain(
     batch_size: options.BatchSize = None,
     lr: options.Lr = None,
     resume: options.Resume = False,
-    config: options.Config = None,
-    set_: options.Set = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    overwrite: options.Overwrite = False,
-    debug: options.Debug = False,
+    *,
+    common: options.Common,
 ) -> None:
     """Train a backbone on a dataset."""
 
-    def work(reporter: "Reporter") -> "PretrainResult":
+    def configure() -> "PretrainConfig":
         from recxfer.commands import pretrain as command
-        from recxfer.foundation.config import Settings
 
-        return command.run(
-            command.resolve(
-                path_or_stdin(dataset),
-                run,
-                settings=Settings.read(config, set_ or ()),
-                objective=objective,
-                backbone=backbone,
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=lr,
-                seed=seed,
-                device=device,
-                precision=precision,
-                threads=threads,
-                overwrite=overwrite,
-                resume=resume,
-            ),
-            reporter,
+        return command.resolve(
+            path_or_stdin(dataset),
+            run,
+            settings=common.read_settings(),
+            objective=objective,
+            backbone=backbone,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            seed=common.seed,
+            **common.execution(),
+            resume=resume,
         )
 
-    execute("pretrain", work, as_json=json, quiet=quiet, resumable=True, together=True)
+    start("pretrain", configure, common, resumable=True, together=True)

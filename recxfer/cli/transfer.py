@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recxfer.cli import options
-from recxfer.cli.execution import execute, path_or_stdin
+from recxfer.cli.execution import path_or_stdin, start
 from recxfer.methods import METHODS
 
 if TYPE_CHECKING:
-    from recxfer.commands.transfer_config import TransferResult
-    from recxfer.foundation.console import Reporter
+    from recxfer.commands.transfer_config import TransferConfig
 
 
+@options.with_common()
 def transfer(
     base: Annotated[
         str,
@@ -59,43 +59,28 @@ def transfer(
     batch_size: options.BatchSize = None,
     lr: options.Lr = None,
     resume: options.Resume = False,
-    config: options.Config = None,
-    set_: options.Set = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    overwrite: options.Overwrite = False,
-    debug: options.Debug = False,
+    *,
+    common: options.Common,
 ) -> None:
     """Adapt a pretrained run to a task by a named method."""
 
-    def work(reporter: "Reporter") -> "TransferResult":
+    def configure() -> "TransferConfig":
         from recxfer.commands import transfer as command
-        from recxfer.foundation.config import Settings
 
-        return command.run(
-            command.resolve(
-                path_or_stdin(base),
-                dataset,
-                run,
-                settings=Settings.read(config, set_ or ()),
-                method=method,
-                task=task,
-                source=source,
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=lr,
-                seed=seed,
-                device=device,
-                precision=precision,
-                threads=threads,
-                overwrite=overwrite,
-                resume=resume,
-            ),
-            reporter,
+        return command.resolve(
+            path_or_stdin(base),
+            dataset,
+            run,
+            settings=common.read_settings(),
+            method=method,
+            task=task,
+            source=source,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            seed=common.seed,
+            **common.execution(),
+            resume=resume,
         )
 
-    execute("transfer", work, as_json=json, quiet=quiet, resumable=True)
+    start("transfer", configure, common, resumable=True)

@@ -29,7 +29,7 @@ from recxfer.evaluation.statistics import (
     estimate,
     holm,
 )
-from recxfer.foundation.config import Settings
+from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     choose_device,
@@ -89,6 +89,11 @@ class EvaluateConfig:
         """The longest list that is looked at."""
         lists = (m.k for m in self.measures if "lists" in m.metric.needs)
         return max([*self.at, *lists])
+
+    @property
+    def sections(self) -> dict[str, Config]:
+        """No settings by section: the options are all there is."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

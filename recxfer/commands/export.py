@@ -14,7 +14,7 @@ from recxfer.data.tables import write_table
 from recxfer.evaluation.cases import diagnostics_of
 from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
+from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     autocast,
@@ -78,6 +78,11 @@ class ExportConfig:
     precision: str = "fp32"
     threads: int | None = None
     overwrite: bool = False
+
+    @property
+    def sections(self) -> dict[str, Config]:
+        """No settings by section: the options are all there is."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

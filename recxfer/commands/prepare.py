@@ -85,6 +85,12 @@ class PrepareConfig:
     overwrite: bool = False
     """Whether an existing output is replaced."""
 
+    @property
+    def sections(self) -> dict[str, Config]:
+        """The decoded settings by section."""
+        made = {} if self.source_config is None else {SOURCE: self.source_config}
+        return {"prepare": self.recipe, **made}
+
 
 @dataclass(frozen=True, slots=True)
 class PrepareResult:
@@ -161,6 +167,32 @@ def resolve(
         seed=seed,
         overwrite=overwrite,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeConfig:
+    """Settings that do not depend on the source."""
+
+    recipe: Recipe
+
+    @property
+    def sections(self) -> dict[str, Config]:
+        """The decoded settings by section."""
+        return {"prepare": self.recipe}
+
+
+def resolve_recipe(settings: Settings, flags: Mapping[str, Any]) -> RecipeConfig:
+    """Settings of section `prepare`, before a source is chosen.
+
+    Args:
+        settings: file and `--set`.
+        flags: values of flags by key; None stands for a flag not given.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+    """
+    decoded = settings.decode({"prepare": Recipe}, {"prepare": flags})
+    return RecipeConfig(cast(Recipe, decoded["prepare"]))
 
 
 def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:

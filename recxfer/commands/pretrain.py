@@ -1,14 +1,13 @@
 """`pretrain`: a dataset in, a backbone out."""
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-from recxfer.commands.training_config import LearnedPeople, TrainingConfig
+from recxfer.commands.pretrain_config import PretrainConfig, PretrainData, PretrainResult
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import (
     next_item_cases,
@@ -32,7 +31,7 @@ from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import AnyObjective, Phase, Pretraining
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
-from recxfer.models.backbones.contract import Backbone, BackboneConfig
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.config import ContentConfig
 from recxfer.runs.header import (
     BackboneFacts,
@@ -57,60 +56,6 @@ from recxfer.training.validation import (
     Validation,
     check_metric,
 )
-
-
-class PretrainData(LearnedPeople):
-    """What pretraining reads of a dataset."""
-
-    windows: Literal["all", "last"] = "all"
-    """`all`: a long history is cut into windows and all are learned from. `last`: only the most
-    recent window of each user, as SASRec does."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainConfig(TrainingConfig):
-    """Everything that decides a pretrained run."""
-
-    dataset: Path
-    objective: str = "next-item"
-    objective_config: Config | None = None
-    backbone: str = "sasrec"
-    backbone_config: BackboneConfig | None = None
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    data: PretrainData = field(default_factory=PretrainData)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainResult:
-    """What pretraining made."""
-
-    path: Path
-    objective: str
-    backbone: str
-    parameters: int
-    epochs: int
-    """Epochs trained."""
-
-    best_epoch: int
-    """The epoch whose weights were kept."""
-
-    validation: dict[str, float]
-    """Metrics of that epoch."""
-
-    sequences_per_second: float
-    """Whole user histories learned from, per second of training steps (validation not counted)."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The keys of `--json`."""
-        return {
-            "objective": self.objective,
-            "backbone": self.backbone,
-            "parameters": self.parameters,
-            "epochs": self.epochs,
-            "best_epoch": self.best_epoch,
-            "validation": self.validation,
-            "sequences_per_second": round(self.sequences_per_second, 1),
-        }
 
 
 def resolve(

@@ -55,6 +55,15 @@ class TransferConfig(TrainingConfig):
     optim: OptimConfig = field(default_factory=TransferOptim)
     data: TransferData = field(default_factory=TransferData)
 
+    @property
+    def sections(self) -> dict[str, Config]:
+        """The decoded settings by section."""
+        return {
+            **({} if self.method_config is None else {"method": self.method_config}),
+            "optim": self.optim,
+            "data": self.data,
+        }
+
     def build_method(self) -> AnyMethod:
         """Build the method from its settings, or from their defaults."""
         method_type = METHODS.resolve(self.method)

@@ -52,7 +52,8 @@ class ConureConfig(SupervisedConfig):
     """`prune=auto`: loss of the validation metric that is accepted, as a share of its size."""
 
     retrain: float = Field(default=1.0, ge=0)
-    """Epochs of the retraining as a share of `optim.epochs`; 0 leaves the pruned weights alone."""
+    """Epochs of the retraining as a share of `optim.epochs`; 0 leaves the pruned
+    weights alone, which shows what pruning costs."""
 
     norms: Literal["shared", "per-task"] = "shared"
     """`shared`: layer norms are fixed after task 1 (release). `per-task`: every task trains its

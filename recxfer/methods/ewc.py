@@ -34,7 +34,7 @@ class EWCConfig(SupervisedConfig):
     """Settings of `ewc`."""
 
     strength: float = Field(default=1e3, ge=0)
-    """Weight of the penalty; 0 is `finetune`."""
+    """Weight of the penalty. More keeps more and learns less; 0 is `finetune`."""
 
     people: int = Field(default=1000, ge=1)
     """Training rows of each earlier task on which its Fisher information is measured, at most."""

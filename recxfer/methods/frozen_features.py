@@ -22,10 +22,12 @@ class FrozenFeaturesConfig(ContentLossConfig):
     """Settings of methods on frozen features."""
 
     user_encoder: Literal["pretrained", "new"] = "pretrained"
-    """Where the user encoder begins: where pretraining left it, or at random weights."""
+    """Where the user encoder begins: where pretraining left it, or at random weights, which then
+    have to train."""
 
     trains: Literal["all", "adaptor"] = "all"
-    """`all`: adaptor and user encoder. `adaptor`: nothing else."""
+    """`all`: adaptor and user encoder. `adaptor`: nothing else, but for the vector of items without
+    content."""
 
     scores: Literal["dot", "cosine"] = "dot"
     """What a person and an item are scored by: the product of their vectors, or its cosine."""

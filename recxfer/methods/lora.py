@@ -24,7 +24,7 @@ class LoRAConfig(SupervisedConfig):
     """Rank of each update; by default a sixteenth of the backbone's width, and at least 1."""
 
     alpha: float | None = Field(default=None, gt=0)
-    """An update counts alpha / rank times; by default twice."""
+    """An update counts alpha / rank times; by default twice `rank`."""
 
 
 @final

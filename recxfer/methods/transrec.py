@@ -242,7 +242,8 @@ class TransRecTransferConfig(ContentLossConfig):
 
     encoders: Literal["train", "frozen"] = "train"
     """`train`: the layers of the item encoders that trained with the base go on. `frozen`: none do,
-    and their features are computed once; the projections behind them go on either way."""
+    and their features are computed once and kept under `features/` of the dataset. The projections
+    behind them go on either way."""
 
     user_encoder: Literal["pretrained", "new"] = "pretrained"
     """Where the user encoder begins: where pretraining left it, or at random weights."""

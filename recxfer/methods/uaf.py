@@ -84,13 +84,13 @@ class UAFConfig(SupervisedConfig):
     """`hard`, and the warm-up of `rl`: temperature of the straight-through gradient at first."""
 
     final_temperature: Temperature = 1.0
-    """The same at the end; in between it falls by the same factor at each step."""
+    """Temperature at the last step; in between it falls by the same factor at each step."""
 
     rate: float = Field(default=0.5, ge=0, le=1)
     """`random`, `layer-dropout`: share of the blocks that are fine-tuned."""
 
     blocks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_numbers)] = ()
-    """`fixed`: which blocks are fine-tuned, counted from 0 at the bottom."""
+    """`fixed`: which blocks are fine-tuned, counted from 0 at the bottom: `0,3`."""
 
     warm_up: float = Field(default=0.25, ge=0, lt=1)
     """`rl`: share of the epochs, rounded, but at least one unless 0, with the gradient of `hard`
@@ -106,8 +106,8 @@ class UAFConfig(SupervisedConfig):
     """`rl`: gamma, what the blocks that are not paid for cost, and what a miss costs."""
 
     reward_paid: Literal["copies", "pretrained"] = "copies"
-    """`rl`: the sign of the cost: whether the reward is for more fine-tuned blocks (release) or for
-    fewer, as in BlockDrop."""
+    """`rl`: the blocks that the reward pays for: `copies`, for more fine-tuned ones (release), or
+    `pretrained`, for fewer, as in BlockDrop."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> "UAFConfig":

@@ -39,11 +39,12 @@ class UniSRecConfig(FrozenFeaturesConfig):
     """Whitenings that are mixed (release: 8)."""
 
     adaptor_dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of features that experts do not see in a step (release: 0.2)."""
+    """Share of a feature's entries that experts do not see in a step (release: 0.2)."""
 
     whitening: Literal["learned", "fitted"] = "learned"
-    """Where whitenings begin. `learned`: at random (paper). `fitted`: at those of the items that
-    occur in training, each expert's rotated its own way."""
+    """Where whitenings begin. `learned`: shifts at zero, matrices at random (paper). `fitted`: at a
+    whitening (principal components) of the items that occur in training, rotated for each expert
+    its own way."""
 
 
 class FittedLearner(ContentLearner):

@@ -70,7 +70,7 @@ class Recipe(Config):
     """Share of the people, and for `temporal` of the events, in the validation part."""
 
     test_share: float = Field(default=0.1, gt=0, lt=0.5)
-    """Likewise in the test part."""
+    """Share of the people, and for `temporal` of the events, in the test part."""
 
     image_side: int = Field(default=64, ge=8, le=1024)
     """Pixels of an edge of the squares that images of items are decoded to."""

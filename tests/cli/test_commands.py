@@ -21,7 +21,7 @@ from recxfer.models import BACKBONES
 from recxfer.preparing.sources import SOURCES
 
 EVERYWHERE = {
-    "--config", "--set", "--seed", "--device", "--precision", "--threads",
+    "--config", "--set", "--settings", "--seed", "--device", "--precision", "--threads",
     "--json", "--quiet", "-q", "--overwrite", "--debug", "--help",
 }  # fmt: skip
 

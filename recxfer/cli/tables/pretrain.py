@@ -3,7 +3,7 @@
 from rich.console import RenderableType
 from rich.table import Table
 
-from recxfer.commands.pretrain import PretrainResult
+from recxfer.commands.pretrain_config import PretrainResult
 
 
 def render(result: PretrainResult) -> RenderableType:

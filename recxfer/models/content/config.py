@@ -28,20 +28,26 @@ class ContentConfig(Config):
     """How items become vectors. Projections to the model's width always train."""
 
     modality: Modality = "auto"
-    """What an item brings: auto, text, image, mixture (one of the two) or both."""
+    """What an item brings: `text`, `image`, `both` (all it has, the mean of two vectors) or
+    `mixture` (one of the two, by a hash of its text, the same in every run). `auto`: `both` where
+    items have texts and images, else what they have."""
 
     text: str = "small"
-    """Text encoder: small (a Transformer from scratch), minilm, wordllama (the mean of token
-    vectors), or the path of a local Hugging Face directory."""
+    """Text encoder: `small` (a Transformer from scratch over hashed words), `minilm` or `wordllama`
+    (the mean of token vectors), which are packages, or the path of a local Hugging Face
+    directory."""
 
     image: str = "cnn"
-    """Image encoder: cnn or vit, from scratch, or the path of a local Hugging Face directory."""
+    """Image encoder: `cnn` or `vit`, from scratch, or the path of a local Hugging Face
+    directory."""
 
     text_layers: Layers = "all"
-    """Highest layers of the text encoder that train; 0 freezes it."""
+    """Highest layers of the text encoder that train; 0 freezes it, and its features are computed
+    once and kept under `features/` of the dataset. `wordllama` has no layers: `all` trains its
+    token vectors, 0 leaves them."""
 
     image_layers: Layers = "all"
-    """Highest layers of the image encoder that train; 0 freezes it."""
+    """Highest layers of the image encoder that train; 0 freezes it, as with `text_layers`."""
 
     max_tokens: int = Field(default=32, ge=1)
     """Tokens of a text that are read, from its beginning."""
@@ -66,10 +72,11 @@ class ContentConfig(Config):
     """Attention heads of the `small` text encoder."""
 
     text_buckets: int = Field(default=30_000, ge=2)
-    """Rows of its token table, which all words share by a hash."""
+    """Rows of the `small` text encoder's token table, which all words share by a hash."""
 
     text_pooling: Literal["attention", "mean"] = "attention"
-    """How its tokens become one vector: attention, which starts as the mean, or mean."""
+    """How tokens of the `small` text encoder become one vector: `attention`, which starts as the
+    mean, or `mean`."""
 
     image_side: int = Field(default=64, ge=8)
     """Pixels of a side that `cnn` and `vit` read; pictures stored at another size are scaled."""
