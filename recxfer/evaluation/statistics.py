@@ -82,6 +82,18 @@ def compare(
     }
 
 
+def mean_over_seeds(metrics: Sequence[Mapping[str, Functional]]) -> dict[str, Functional]:
+    """Average the metrics of runs that differ in their seed alone.
+
+    A resample of the cases is the same for all runs: intervals and paired differences of the mean
+    are over people, seeds being held.
+
+    Args:
+        metrics: those of each run by name, over the same cases in the same order.
+    """
+    return {name: _mean_of([of_run[name] for of_run in metrics]) for name in metrics[0]}
+
+
 def two_sided_p(spread_S: Array) -> float:
     """How easily resampling turns a difference around; never below what S resamples can show."""
     spread_S = spread_S[~np.isnan(spread_S)]
@@ -112,6 +124,14 @@ def resamples(num_people: int, num_cases: int, seed: int) -> Iterator[Array]:
         drawn_SP += np.arange(count)[:, None] * num_people
         flat = np.bincount(drawn_SP.ravel(), minlength=count * num_people)
         yield flat.reshape(count, num_people).astype(np.float64)
+
+
+def _mean_of(metrics: Sequence[Functional]) -> Functional:
+    def mean(weights: Array) -> Array:
+        averaged: Array = np.mean([metric(weights) for metric in metrics], axis=0)
+        return averaged
+
+    return mean
 
 
 def _minus(ours: Functional, theirs: Functional) -> Functional:

@@ -18,12 +18,12 @@ import torch
 
 from recxfer.data.batches import training_batches
 from recxfer.data.rows import Rows
-from recxfer.foundation.config import Config
 from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Phase
+from recxfer.methods.objectives.clue import ClueLearner
 from recxfer.models import BACKBONES
 from recxfer.training.optim import OptimConfig, build_optimiser
 
@@ -67,7 +67,7 @@ def measure(case: str, threads: int) -> dict[str, float]:
     )
     objective_type, backbone_type = OBJECTIVES.resolve(name), BACKBONES.resolve("sasrec")
     objective = objective_type(objective_type.config_type(**settings))
-    config: Config = backbone_type.config_type(width=64, max_length=LENGTH)
+    config = backbone_type.config_type(width=64, max_length=LENGTH)
     built = objective.build(backbone_type(config, ITEMS, causal=True), Rng(0))
     learner, model = built.learner, built.model.train()
     learner.observe(model, rows)
@@ -79,7 +79,8 @@ def measure(case: str, threads: int) -> dict[str, float]:
     seconds, views = [], []
     for step, row_B in enumerate(batches):
         batch = rows.batch(row_B)
-        if name == "clue":
+        if isinstance(learner, ClueLearner):
+            assert learner._views is not None
             started, generator = time.perf_counter(), Rng(step).generator("views")
             for _ in range(2):
                 learner._views.draw(batch.item_BL, batch.length_B, generator)

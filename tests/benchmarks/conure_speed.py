@@ -45,6 +45,7 @@ class Trainee:
         self.learner.observe(self.model, rows)
         chosen = {p.name: p for p in adapted.phases}[phase]
         if phase == "retrain":
+            assert isinstance(self.model, UserModel)
             for kernel in kernels(self.model.backbone):
                 kernel.owned.prune(kernel.weight, kernel.owned.num_free * 7 // 10, 0.7)
         freeze_all_but(self.model, chosen.trainable)

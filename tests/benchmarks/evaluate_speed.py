@@ -7,6 +7,7 @@ that the ratios hold on a machine with other work to do. Usage: python evaluate_
 
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -14,8 +15,10 @@ from recxfer.data.rows import Batch, Rows, Seen
 from recxfer.evaluation.ranking import rank
 from recxfer.foundation.device import keep_freed_memory
 from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import VectorLearner
 from recxfer.methods.objectives.next_item import NextItem, NextItemConfig
 from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
+from recxfer.models.heads import NextItemModel
 
 CPU = torch.device("cpu")
 USERS, ITEMS, LENGTH, ROUNDS = 8_000, 23_464, 50, 3
@@ -39,19 +42,24 @@ def histories() -> Rows:
 
 
 @torch.inference_mode()
-def plain_loop(learner: NextItem, model: torch.nn.Module, rows: Rows) -> torch.Tensor:
+def plain_loop(
+    learner: VectorLearner[NextItemModel], model: NextItemModel, rows: Rows
+) -> torch.Tensor:
     """Batches of 256 in the order of users, all padded to 50; scores sorted for a top 20."""
     ranks = []
+    seen = rows.seen
+    assert seen is not None
     weight_VD = learner.output(model).weight_VD
     for row_B in torch.arange(len(rows)).split(256):
         batch = rows.batch(row_B)
+        assert batch.target_B is not None
         short = LENGTH - batch.item_BL.shape[1]
         item_BL = torch.nn.functional.pad(batch.item_BL, (0, short))
         user_BD = learner.represent(model, Batch(item_BL, batch.length_B, row_B))
         score_BV = user_BD @ weight_VD.T
         best_B1 = score_BV.gather(1, batch.target_B[:, None])
         for place, row in enumerate(row_B.tolist()):
-            met = rows.seen.item_E[rows.seen.start_R[row] : rows.seen.end_R[row]].long() - 1
+            met = seen.item_E[seen.start_R[row] : seen.end_R[row]].long() - 1
             score_BV[place, met] = -torch.inf
         score_BV.scatter_(1, batch.target_B[:, None], best_B1)
         score_BV.topk(20)
@@ -67,7 +75,7 @@ def main() -> None:
     backbone = SASRec(SASRecConfig(width=64, max_length=LENGTH), ITEMS, causal=True)
     built = NextItem(NextItemConfig()).build(backbone, Rng(0))
     learner, model = built.learner, built.model.eval()
-    ways = {
+    ways: dict[str, Callable[[], torch.Tensor]] = {
         "plain loop, with top 20": lambda: plain_loop(learner, model, rows),
         "rank, with top 20": lambda: rank(learner, model, rows, device=CPU, top=20).rank_R,
         "rank alone": lambda: rank(learner, model, rows, device=CPU).rank_R,

@@ -11,11 +11,11 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 import torch
 
 from recxfer.data.rows import Rows
-from recxfer.foundation.config import Config
 from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
@@ -28,7 +28,10 @@ from recxfer.training.optim import OptimConfig, build_optimiser
 
 ITEMS, ROWS, LENGTH, STEPS, ROUNDS = 20_000, 256, 100, 12, 3
 WIDTHS = ("64", "128")
-BACKBONE_SETTINGS = {"nextitnet": {"dilations": (1, 4) * 2}, "sasrec": {}}
+BACKBONE_SETTINGS: dict[str, dict[str, Any]] = {
+    "nextitnet": {"dilations": (1, 4) * 2},
+    "sasrec": {},
+}
 
 
 def profile_examples(num_rows: int, num_items: int) -> Rows:
@@ -48,7 +51,7 @@ def measure(threads: int, width: int, backbone: str, method: str) -> dict[str, f
     keep_freed_memory()
     device = torch.device("cpu")
     backbone_type, method_type = BACKBONES.resolve(backbone), METHODS.resolve(method)
-    config: Config = backbone_type.config_type(width=width, **BACKBONE_SETTINGS[backbone])
+    config = backbone_type.config_type(width=width, **BACKBONE_SETTINGS[backbone])
     task = Task("profile", 2, "label", ("a", "b"))
     network = backbone_type(config, ITEMS, causal=True)
     base = Base(encoder=network, num_items=ITEMS, objective="next-item")

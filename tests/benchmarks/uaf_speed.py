@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +22,9 @@ from recxfer.foundation.device import autocast, choose_precision, keep_freed_mem
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
-from recxfer.methods.contract import Base
+from recxfer.methods.contract import Base, VectorLearner
 from recxfer.methods.task import Task
+from recxfer.methods.uaf import UAFLearner, UAFModel
 from recxfer.models import BACKBONES
 from recxfer.models.losses.gate_gradients import straight_through
 from recxfer.training.loop import freeze_all_but
@@ -31,7 +33,7 @@ from recxfer.training.optim import OptimConfig, build_optimiser
 ITEMS, STEPS, MEMORY_STEPS = 3_000, 12, 3
 TASK = Task("profile", 2, "label", ("a", "b"))
 CPU = torch.device("cpu")
-RIVALS = {
+RIVALS: dict[str, tuple[str, dict[str, Any]]] = {
     "hard": ("uaf", {"policy": "hard"}),
     "both": ("uaf", {"policy": "hard"}),
     "hard, gru": ("uaf", {"policy": "hard", "network": "gru"}),
@@ -70,6 +72,9 @@ class Trainee:
     def loss(self, rng: Rng) -> Tensor:
         if self.name != "both":
             return self.learner.loss(self.model, self.batch, rng)
+        assert isinstance(self.model, UAFModel)
+        assert isinstance(self.learner, UAFLearner)
+        assert self.batch.target_B is not None
         gate_BN = straight_through(self.model.logits(self.batch), 10.0, rng.generator("gumbel"))
         user_BD = self.model.vectors(self.batch, gate_BN, "blended")
         return self.learner._usual.loss_of(self.model.user, user_BD, self.batch.target_B, rng)
@@ -91,9 +96,12 @@ class Trainee:
         started = time.perf_counter()
         with torch.inference_mode():
             if self.name == "both":
+                assert isinstance(self.model, UAFModel)
+                assert isinstance(self.learner, UAFLearner)
                 gate_BN = self.learner.gates(self.model, batch)
                 self.model.vectors(batch, gate_BN, "blended")
             else:
+                assert isinstance(self.learner, VectorLearner)
                 self.learner.represent(self.model, batch)
         return time.perf_counter() - started
 

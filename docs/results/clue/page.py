@@ -1,8 +1,11 @@
 """What the page shows of `results.parquet`: its tables and its plot."""
 
-import polars as pl
-from experiments import difference, figure, markdown
+from pathlib import Path
 
+import polars as pl
+
+from docs.results.experiments import Row
+from docs.results.pages import difference, figure, markdown
 from recxfer.methods.objectives.collapse import MIN_RANK, MIN_STD
 
 NOTHING = "no pretraining"
@@ -27,9 +30,9 @@ VIEW_CLAIMS = (
 )
 
 
-def tables(found):
+def tables(found: pl.DataFrame) -> dict[str, str]:
     """The page's tables by name; only those whose part was run."""
-    made = {}
+    made: dict[str, str] = {}
     parts = set(found["part"])
     needed = {"gender", "few labels", "bases", "strengths", "collapse", "food to kitchen"}
     if needed <= parts:
@@ -57,6 +60,16 @@ def tables(found):
     rows = found.filter(part="collapse")
     if rows.height:
         made["collapse"] = collapse_table(rows)
+    rows = found.filter(part="tried")
+    if rows.height:
+        made["tried"] = markdown(
+            ["batch", "projection", "recognition", "projected rank", "AUC"],
+            [
+                [row["batch"], row["projection"], f"{row['recognition']:.3f}",
+                 f"{row['projected_rank']:.0f}", figure(row)]
+                for row in rows.to_dicts()
+            ],
+        )  # fmt: skip
     rows = found.filter(part="bad input")
     if rows.height:
         made["bad input"] = markdown(
@@ -69,7 +82,7 @@ def tables(found):
     return made
 
 
-def claims_table(found):
+def claims_table(found: pl.DataFrame) -> str:
     """Each claim, the difference it rests on, and what that says."""
     lines = []
     for text, task, method, reference in (*CLAIMS, *DOMAIN_CLAIMS):
@@ -84,8 +97,8 @@ def claims_table(found):
     for row in few.filter(pl.col("how") == "finetune").to_dicts():
         text = f"gate, {row['share']:.0%} of the labels"
         lines.append([text, *claimed(row), said(row, "yes", "no: below")])
-    for text, part, method, reference in VIEW_CLAIMS:
-        rows = found.filter(part=part, method=method, reference=reference, metric="AUC")
+    for text, of, method, reference in VIEW_CLAIMS:
+        rows = found.filter(part=of, method=method, reference=reference, metric="AUC")
         lines += [
             [text, *claimed(row), said(row, "yes: better", "no: worse")] for row in rows.to_dicts()
         ]
@@ -104,7 +117,7 @@ def claims_table(found):
     return markdown(["hypothesis", "of", "protocol", "difference", "seeds", "found"], lines)
 
 
-def claimed(row):
+def claimed(row: Row) -> list[object]:
     """The cells of a claim that rests on a difference."""
     digits = 4 if row["metric"].startswith("NDCG") else 3
     return [
@@ -113,14 +126,14 @@ def claimed(row):
     ]  # fmt: skip
 
 
-def said(row, above, below):
+def said(row: Row, above: str, below: str) -> str:
     """What a difference says whose interval leaves zero out, or not."""
     if row["difference_low"] > 0:
         return above
     return below if row["difference_high"] < 0 else "no difference shown"
 
 
-def profile_table(rows):
+def profile_table(rows: pl.DataFrame) -> str:
     """Both protocols of a label."""
     auc = paired(rows.filter(metric="AUC"))
     accuracy = paired(rows.filter(metric="balanced_accuracy"))
@@ -136,15 +149,15 @@ def profile_table(rows):
     )  # fmt: skip
 
 
-def paired(rows):
+def paired(rows: pl.DataFrame) -> dict[tuple[str, str], dict[str, Row]]:
     """Rows by protocol and method, each as a dict by reference."""
-    found = {}
+    found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows.to_dicts():
         found.setdefault((row["how"], row["method"]), {})[row["reference"]] = row
     return found
 
 
-def ranked_table(rows):
+def ranked_table(rows: pl.DataFrame) -> str:
     """Figures of cross-domain transfer under a protocol."""
     ndcg = paired(rows.filter(metric="NDCG@10"))
     hits = paired(rows.filter(metric="HR@5"))
@@ -160,7 +173,7 @@ def ranked_table(rows):
     )  # fmt: skip
 
 
-def share_table(rows):
+def share_table(rows: pl.DataFrame) -> str:
     """AUC by the share of labels, with the difference to no pretraining."""
     rows = rows.filter(metric="AUC")
     shares = rows["share"].unique(maintain_order=True)
@@ -179,7 +192,7 @@ def share_table(rows):
     )
 
 
-def base_table(rows):
+def base_table(rows: pl.DataFrame) -> str:
     """AUC of a probe, beside nothing and beside next-item."""
     found = paired(rows.filter(pl.col("reference").is_in([NOTHING, "next-item"])))
     return markdown(
@@ -192,7 +205,7 @@ def base_table(rows):
     )  # fmt: skip
 
 
-def pair_table(rows):
+def pair_table(rows: pl.DataFrame) -> str:
     """Each view beside the one that its line names."""
     return markdown(
         ["views", "AUC", "against", "difference"],
@@ -204,7 +217,7 @@ def pair_table(rows):
     )
 
 
-def spread_table(rows):
+def spread_table(rows: pl.DataFrame) -> str:
     """What became of the vectors; a mean over seeds."""
     columns = ("recognition", "std", "effective_rank", "projected_std", "projected_rank",
                "best_epoch")  # fmt: skip
@@ -222,7 +235,7 @@ def spread_table(rows):
     )  # fmt: skip
 
 
-def collapse_table(rows):
+def collapse_table(rows: pl.DataFrame) -> str:
     """SimSiam without a part: its vectors, and what they are worth."""
     auc = {row["method"]: row for row in rows.filter(metric="AUC").to_dicts()}
     return markdown(
@@ -237,7 +250,7 @@ def collapse_table(rows):
     )  # fmt: skip
 
 
-def speed_table(rows):
+def speed_table(rows: pl.DataFrame) -> str:
     """Histories per second beside next-item pretraining."""
     rates = [row for row in rows.to_dicts() if "people" not in row["method"]]
     usual = next(row["rate"] for row in rates if row["method"] == "next-item")
@@ -251,7 +264,7 @@ def speed_table(rows):
     )  # fmt: skip
 
 
-def memory_table(rows):
+def memory_table(rows: pl.DataFrame) -> str:
     """Memory of steps by the people of a batch."""
     return markdown(
         ["batch", "MB", "seqs/s"],
@@ -263,7 +276,7 @@ def memory_table(rows):
     )
 
 
-def draw(found, path):
+def draw(found: pl.DataFrame, path: Path) -> None:
     """People of the test part on two axes, one panel per pretraining."""
     import matplotlib as mpl
 

@@ -1,6 +1,6 @@
 """Everything on this page: contrastive pretraining beside item-level pretraining, for people.
 
-Usage: python docs/results/clue/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
+Usage: python -m docs.results.clue.run WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
 
 FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
 are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
@@ -13,45 +13,47 @@ matplotlib: `pip install recxfer[plot]`.
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
 
-from recxfer.data.dataset import Dataset
-from recxfer.foundation.names import HISTORY
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from experiments import (  # noqa: E402  # one folder up, for the pages to share
+from docs.results.experiments import (
     Bench,
+    Row,
+    Words,
     cases_of_run,
     comparison,
     logistic_regression,
     record_of,
     recxfer,
-    run_page,
 )
-from page import draw, tables  # noqa: E402
-
-from recxfer.evaluation.cases import Protocol  # noqa: E402
+from docs.results.pages import run_page
+from docs.results.stamps import ROOT
+from recxfer.data.dataset import Dataset
+from recxfer.evaluation.cases import Protocol
+from recxfer.evaluation.metrics.contract import Functional
+from recxfer.foundation.names import HISTORY
+from recxfer.methods.contract import VectorLearner
 
 SEEDS = (0, 1, 2)
 VIEWS = ("dropout", "crop", "mask", "reorder", "substitute", "insert")
 ENCODER = ["--set", "width=64", "--set", "max_length=50"]
-PRETRAINING = {
+PRETRAINING: dict[str, list[object]] = {
     "ml1m": ["--epochs", 15, "--batch-size", 256, "--lr", 1e-3, "--set", "data.windows=last"],
     "food": ["--epochs", 10, "--batch-size", 256, "--lr", 1e-3],
 }
 """Of every objective: batches of 256 people, so that losses that compare them can."""
 
-PREDICTIVE = ["--batch-size", 64, "--set", "projected=512"]
+PREDICTIVE: list[object] = ["--batch-size", 64, "--set", "projected=512"]
 """Of losses that predict a view and compare nobody, which need steps and a wide projection instead:
 chosen on validation (see the page, what was tried)."""
 
 
-def clue(loss, *settings):
+def clue(loss: str, *settings: str) -> list[object]:
     """Words of a contrastive run whose user vector is what transfers to profiles read."""
     settings = (f"loss={loss}", "readout=mean", *settings)
     words = [word for setting in settings for word in ("--set", setting)]
@@ -59,8 +61,8 @@ def clue(loss, *settings):
     return ["--objective", "clue", *more, *words]
 
 
-ITEM_LEVEL = {"next-item": [], "cloze": ["--objective", "cloze"]}
-RANDOM = {"random": ["--epochs", 1, "--lr", 1e-12]}
+ITEM_LEVEL: dict[str, list[object]] = {"next-item": [], "cloze": ["--objective", "cloze"]}
+RANDOM: dict[str, list[object]] = {"random": ["--epochs", 1, "--lr", 1e-12]}
 """An encoder as it was drawn: nothing moves by more than 1e-10."""
 
 CLUE = {
@@ -125,18 +127,18 @@ NOTHING = "no pretraining"
 REFERENCES = (NOTHING, "next-item")
 """What every base is compared with, in pairs."""
 
-PROFILE_BUDGET = {
+PROFILE_BUDGET: dict[str, list[object]] = {
     "probe": ["--method", "probe", "--epochs", 60, "--lr", 0.01],
     "finetune": ["--method", "finetune", "--epochs", 12],
 }
-SCRATCH = ["--method", "scratch"]
+SCRATCH: list[object] = ["--method", "scratch"]
 """Fine-tuning of a random encoder, with the same budget."""
 
 SHARES = (0.01, 0.05, 0.2)
-FEW_BUDGET = ["--epochs", 40, "--batch-size", 16]
+FEW_BUDGET: list[object] = ["--epochs", 40, "--batch-size", 16]
 """Few people make few steps: small batches, more epochs, of which validation chooses one."""
 
-ITEM_BUDGET = [
+ITEM_BUDGET: list[object] = [
     "--epochs", 8, "--batch-size", 128, "--lr", 3e-4,
     "--set", "data.train_share=0.2", "--set", "readout=mean",
 ]  # fmt: skip
@@ -146,15 +148,16 @@ ITEM_BUDGET = [
 class Runs(Bench):
     """Bases of many objectives, and what begins with them."""
 
-    def __init__(self, work, jobs, *, quick):
+    def __init__(self, work: Path, jobs: int, *, quick: bool) -> None:
         super().__init__(work, jobs, quick=quick)
-        self.asked, self.regressions = {}, {}
+        self.asked: dict[Path, Future[list[dict[str, Any]]]] = {}
+        self.regressions: dict[str, dict[str, Functional]] = {}
 
-    def seeds(self, base):
+    def seeds(self, base: str) -> tuple[int, ...]:
         """Of a base, and of the runs that begin with it."""
         return SEEDS if base in SEVERAL and not self.quick else SEEDS[:1]
 
-    def base(self, data, name, seed):
+    def base(self, data: str, name: str, seed: int) -> Path:
         """Ask for a base; returns where it will be."""
         path = self.work / f"clue-{data}" / f"{plain(name)}-{seed}"
         self._ask(
@@ -163,7 +166,9 @@ class Runs(Bench):
         )  # fmt: skip
         return path
 
-    def transfer(self, group, source, base, data, task, words, seed):
+    def transfer(
+        self, group: str, source: str, base: str, data: str, task: str, words: Words, seed: int
+    ) -> Path:
         """Ask for a run from a base; returns where it will be."""
         begin = self.base(source, base, seed)
         path = self.work / f"clue-{group}" / f"{plain(base)}-{seed}"
@@ -173,7 +178,16 @@ class Runs(Bench):
         )  # fmt: skip
         return path
 
-    def of_bases(self, group, bases, task, protocol, more=(), *, once=False):
+    def of_bases(
+        self,
+        group: str,
+        bases: Iterable[str],
+        task: str,
+        protocol: str,
+        more: Words = (),
+        *,
+        once: bool = False,
+    ) -> dict[str, list[Path]]:
         """Runs on a profile of ML-1M: each base's directories, one per seed.
 
         Args:
@@ -201,26 +215,26 @@ class Runs(Bench):
             ]  # fmt: skip
         return runs
 
-    def bases_first(self, data, seeds):
+    def bases_first(self, data: str, seeds: Mapping[str, Sequence[int]]) -> None:
         """Ask for bases before what begins with them: a worker that waits works at nothing."""
         for base, of_base in seeds.items():
             for seed in of_base:
                 self.base(data, base, seed)
 
-    def regression(self, task):
+    def regression(self, task: str) -> dict[str, dict[str, Functional]]:
         """Logistic regression on the set of items, once per label."""
         if task not in self.regressions:
             self.regressions[task] = logistic_regression(Dataset(self.work / "ml1m"), task)
         return {"logistic regression": self.regressions[task]}
 
-    def _ask(self, path, *words, after=None):
+    def _ask(self, path: Path, *words: object, after: Path | None = None) -> None:
         """Ask for a run once. What it begins with was asked for before, and so is under way."""
         if path in self.asked:
             return
         path.parent.mkdir(exist_ok=True)
-        before = self.asked.get(after)
+        before = None if after is None else self.asked.get(after)
 
-        def work():
+        def work() -> list[dict[str, Any]]:
             if before is not None:
                 before.result()
             return [recxfer(*words)]
@@ -229,12 +243,12 @@ class Runs(Bench):
         self.waiting.append(self.asked[path])
 
 
-def plain(name):
+def plain(name: str) -> str:
     """A name as that of a directory."""
     return name.replace(", ", "-").replace(" ", "-").replace("%", "")
 
 
-def prepare(work, amazon):
+def prepare(work: Path, amazon: Path) -> None:
     """ML-1M, food, and kitchen with cold people."""
     recxfer("prepare", "movielens-1m", work / "ml1m")
     recxfer("prepare", amazon / "food.csv.gz", work / "food")
@@ -244,7 +258,7 @@ def prepare(work, amazon):
     )  # fmt: skip
 
 
-def bases(bench):
+def bases(bench: Runs) -> list[Row]:
     """Every view under every loss, by a probe of gender; what became of the vectors."""
     names = [*MAIN, *(name for name in CLUE if name not in MAIN)]
     runs = bench.of_bases("full", names, "gender", "probe")
@@ -257,9 +271,9 @@ def bases(bench):
     return found + [row for name in names for row in spread(bench, name, bench.seeds(name))]
 
 
-def spread(bench, name, seeds):
+def spread(bench: Runs, name: str, seeds: Sequence[int]) -> list[Row]:
     """What validation saw of the vectors of a base, at the epoch that was kept and at the last."""
-    found = []
+    found: list[Row] = []
     for seed in seeds:
         path = bench.base("ml1m", name, seed)
         record = record_of(path)
@@ -283,19 +297,19 @@ def spread(bench, name, seeds):
     return found
 
 
-def strengths(bench):
+def strengths(bench: Runs) -> list[Row]:
     """Views stronger and weaker than their defaults, by a probe of gender."""
     names = [*STRENGTHS, *dict.fromkeys(MILD.values())]
     runs = bench.of_bases("full", names, "gender", "probe", once=True)
     bench.wait()
-    found = []
+    found: list[Row] = []
     for name, reference in MILD.items():
         pair = {reference: runs[reference], name: runs[name]}
         found += comparison(pair, reference, task="gender", how="probe")
     return found
 
 
-def collapse(bench):
+def collapse(bench: Runs) -> list[Row]:
     """SimSiam without one of its parts."""
     names = ["simsiam, crop", *LESS]
     runs = bench.of_bases("full", names, "gender", "probe", once=True)
@@ -304,7 +318,7 @@ def collapse(bench):
     return found + [row for name in names for row in spread(bench, name, SEEDS[:1])]
 
 
-def protocols(bench, tasks, *, once):
+def protocols(bench: Runs, tasks: Sequence[str], *, once: bool) -> list[Row]:
     """A frozen encoder and a fine-tuned one, beside no pretraining and item-level pretraining."""
     runs = {
         (task, protocol): bench.of_bases("full", MAIN, task, protocol, once=once)
@@ -312,14 +326,14 @@ def protocols(bench, tasks, *, once):
         for protocol in PROFILE_BUDGET
     }
     bench.wait()
-    found = []
+    found: list[Row] = []
     for (task, protocol), of_bases in runs.items():
         others = bench.regression(task)
         found += comparison(of_bases, *REFERENCES, others=others, task=task, how=protocol)
     return found
 
 
-def few_labels(bench):
+def few_labels(bench: Runs) -> list[Row]:
     """Gender, with the labels of few people."""
     names = ("random", "nt-xent, crop") if bench.quick else FEW
     runs = {
@@ -338,9 +352,9 @@ def few_labels(bench):
     ]
 
 
-def domains(bench):
+def domains(bench: Runs) -> list[Row]:
     """Food to kitchen: cold people, every target item ranked."""
-    runs = {"probe": {}, "finetune": {}}
+    runs: dict[str, dict[str, list[Path]]] = {"probe": {}, "finetune": {}}
     seeds = {base: SEEDS[:1] if base == "simsiam, dropout" else bench.seeds(base) for base in SHOPS}
     bench.bases_first("food", seeds)
     for protocol, of_bases in runs.items():
@@ -373,13 +387,15 @@ def domains(bench):
     ]
 
 
-def picture(bench):
+def picture(bench: Runs) -> list[Row]:
     """Test people on the two main axes of the vectors that a probe of gender reads."""
-    found = []
+    found: list[Row] = []
     for base in ("random", "next-item", "simsiam, dropout", "nt-xent, crop"):
         ((run,),) = bench.of_bases("full", [base], "gender", "probe", once=True).values()
         bench.wait()
         opened, _, rows = cases_of_run(run, Protocol())
+        assert rows.target_R is not None
+        assert isinstance(opened.learner, VectorLearner)
         with torch.inference_mode():
             batch = rows.batch(torch.arange(len(rows)))
             vector_ND = opened.learner.represent(opened.model, batch).double()
@@ -396,15 +412,15 @@ def picture(bench):
     return found
 
 
-def cost(bench):
+def cost(bench: Runs) -> list[Row]:
     """What a step costs beside next-item pretraining: the benchmark, on one thread."""
-    script = HERE.parents[2] / "tests" / "benchmarks" / "clue_speed.py"
+    script = ROOT / "tests" / "benchmarks" / "clue_speed.py"
     command = [sys.executable, str(script), "1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [{"method": name, **figures} for name, figures in json.loads(done.stdout).items()]
 
 
-def bad_input(bench):
+def bad_input(bench: Runs) -> list[Row]:
     """What a command says of input that cannot be meant, and what it does with what is odd."""
     work = bench.work / "clue-bad-input"
     work.mkdir(exist_ok=True)
@@ -423,16 +439,16 @@ def bad_input(bench):
         log.write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in events))
         told("prepare", log, work / name)
     told("prepare", "synthetic", work / "toy")
-    small = ["--objective", "clue", "--epochs", 2, "--set", "width=16"]
+    small: list[object] = ["--objective", "clue", "--epochs", 2, "--set", "width=16"]
     told("pretrain", work / "toy", work / "base", *small)
 
-    def pretrain(data, *words):
+    def pretrain(data: str, *words: object) -> Words:
         return "pretrain", work / data, work / "run", *small, *words
 
-    def settings(*given):
+    def settings(*given: str) -> list[str]:
         return [word for setting in given for word in ("--set", setting)]
 
-    cases = {
+    cases: dict[str, Words] = {
         "a batch of one": pretrain("toy", "--batch-size", 1),
         "people with one event": pretrain("one"),
         "people with one to three training events": pretrain("short", *settings("views=crop")),
@@ -457,7 +473,7 @@ def bad_input(bench):
     return [{"what": what, **told(*words)} for what, words in cases.items()]
 
 
-def told(*words):
+def told(*words: object) -> Row:
     """The exit code of a command and its message, or nothing where it has done what was asked."""
     command = [sys.executable, "-m", "recxfer", *map(str, words), "--json", "--overwrite"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -483,12 +499,11 @@ PARTS = {
 
 if __name__ == "__main__":
     run_page(
-        __doc__,
-        HERE,
+        "clue",
+        __doc__ or "",
         bench=Runs,
         prepare=prepare,
         parts=PARTS,
         quick=("few labels", "bad input"),
-        tables=tables,
-        plot=(draw, "people.svg"),
+        plot="people.svg",
     )

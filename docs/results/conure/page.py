@@ -1,13 +1,16 @@
 """What the page shows of `results.parquet`: its tables and its plot."""
 
+from pathlib import Path
+
 import polars as pl
-from experiments import difference, figure, markdown
+
+from docs.results.pages import difference, figure, markdown
 
 RANKED, CLASSES = ("NDCG@10",), ("accuracy", "AUC")
 """Metrics of tasks over items and of tasks over classes; the first one is the headline."""
 
 
-def tables(found):
+def tables(found: pl.DataFrame) -> dict[str, str]:
     """The page's tables by name; only those whose part was run."""
     made = {}
     rows = found.filter(part="exposure")
@@ -58,22 +61,22 @@ def tables(found):
     return made
 
 
-def headline(rows):
+def headline(rows: pl.DataFrame) -> str:
     """Which metric speaks for a task."""
     return RANKED[0] if RANKED[0] in rows["metric"].to_list() else CLASSES[0]
 
 
-def metrics_of(rows):
+def metrics_of(rows: pl.DataFrame) -> tuple[str, ...]:
     """Which metrics a table of a task shows."""
     return RANKED if headline(rows) in RANKED else CLASSES
 
 
-def digits_of(metric):
+def digits_of(metric: str) -> int:
     """How many digits its figures have."""
     return 4 if metric in RANKED else 3
 
 
-def pairs_table(rows):
+def pairs_table(rows: pl.DataFrame) -> str:
     """Conure beside each method that has a model of its own for the task."""
     rows = rows.filter(pl.col("method") == "conure", pl.col("reference") != "base")
     references = rows["reference"].unique(maintain_order=True)
@@ -87,7 +90,7 @@ def pairs_table(rows):
     return markdown(["task", "metric", *(f"minus `{name}`" for name in references)], lines)
 
 
-def quality_table(rows):
+def quality_table(rows: pl.DataFrame) -> str:
     """Every method on one task, beside each reference on the same people."""
     shown, references = metrics_of(rows), rows["reference"].unique(maintain_order=True)[:2]
     found = {
@@ -109,7 +112,7 @@ def quality_table(rows):
     )  # fmt: skip
 
 
-def forgetting_table(rows):
+def forgetting_table(rows: pl.DataFrame) -> str:
     """What is left of each task in the end, minus what there was when it was learned."""
     rows = rows.filter(method="in the end")
     tasks = rows["task"].unique(maintain_order=True)
@@ -130,7 +133,7 @@ def forgetting_table(rows):
     )
 
 
-def means_table(rows):
+def means_table(rows: pl.DataFrame) -> str:
     """Means over tasks, as `evaluate` has them."""
     names = ("final_average", "forgetting", "backward_transfer", "forward_transfer")
     once = rows.unique("method", keep="first", maintain_order=True)
@@ -143,7 +146,7 @@ def means_table(rows):
     )
 
 
-def matrix_table(rows):
+def matrix_table(rows: pl.DataFrame) -> str:
     """Each task (columns) after each run (rows)."""
     tasks = rows["task"].unique(maintain_order=True)
     found = {
@@ -155,7 +158,7 @@ def matrix_table(rows):
     )
 
 
-def cost_table(rows):
+def cost_table(rows: pl.DataFrame) -> str:
     """Seconds and memory of learning each task."""
     tasks = rows["task"].unique(maintain_order=True)
     found = {
@@ -169,7 +172,7 @@ def cost_table(rows):
     )
 
 
-def places_table(rows):
+def places_table(rows: pl.DataFrame) -> str:
     """A task learned by Conure at different places of a sequence."""
     lines = []
     for (task,), of_task in rows.group_by("task", maintain_order=True):
@@ -185,7 +188,7 @@ def places_table(rows):
     )
 
 
-def domains_table(rows):
+def domains_table(rows: pl.DataFrame) -> str:
     """Both domains in the end, and what was forgotten of the first."""
     quality = rows.filter(kind="quality", metric="NDCG@10")
     left = {
@@ -204,7 +207,7 @@ def domains_table(rows):
     )  # fmt: skip
 
 
-def pruning_table(rows):
+def pruning_table(rows: pl.DataFrame) -> str:
     """Task 1 by the share that was pruned."""
     return markdown(
         ["pruned", "retrained", "NDCG@10", "against the base", "seeds"],
@@ -217,7 +220,7 @@ def pruning_table(rows):
     )  # fmt: skip
 
 
-def draw(found, path):
+def draw(found: pl.DataFrame, path: Path) -> None:
     """NDCG@10 of task 1 with its interval against the share that was pruned."""
     import matplotlib as mpl
 

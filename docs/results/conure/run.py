@@ -1,6 +1,6 @@
 """Everything on this page: Conure and its companions, task after task.
 
-Usage: python docs/results/conure/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
+Usage: python -m docs.results.conure.run WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
 
 FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
 are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
@@ -9,25 +9,27 @@ this script (with --quick, into WORK_DIRECTORY); once every part is there, so do
 `index.md` and `pruning.svg`. Drawing needs matplotlib: `pip install recxfer[plot]`.
 """
 
-import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from recxfer.data.dataset import Dataset
-from recxfer.foundation.names import CHECKPOINT
-from recxfer.preparing.linked_split import exposed
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from experiments import (  # noqa: E402  # one folder up, for the pages to share
+from docs.results.experiments import (
     Bench,
+    Place,
+    Row,
+    Words,
     comparison,
     cost_of,
     record_of,
     recxfer,
-    run_page,
 )
-from page import draw, tables  # noqa: E402
+from docs.results.pages import run_page
+from recxfer.data.dataset import Dataset
+from recxfer.foundation.names import CHECKPOINT
+from recxfer.preparing.linked_split import exposed
+
+Places: TypeAlias = dict[str, tuple[Path, int | None]]
+"""Each task's run and number in it; no number: what a base was pretrained for."""
 
 SEEDS = (0, 1, 2)
 TASKS = {
@@ -48,7 +50,7 @@ ORDERS = {
 }
 DOMAINS = (("food", "kitchen"), ("kitchen", "food"))
 
-IN_TURN = {
+IN_TURN: dict[str, Words] = {
     "conure": ["--method", "conure"],
     "finetune in turn": ["--method", "finetune", "--set", "keep_pretraining=true"],
     "ewc": ["--method", "ewc"],
@@ -60,7 +62,7 @@ IN_TURN = {
 ONCE = {"replay", "joint"}
 """Of them, those that have one seed: nothing is claimed of them but the order of things."""
 
-ALONE = {
+ALONE: dict[str, Words] = {
     "scratch": ["--method", "scratch"],
     "finetune": ["--method", "finetune"],
     "peterrec": ["--method", "peterrec"],
@@ -68,7 +70,7 @@ ALONE = {
 }
 """Methods with a model per task, each from the base."""
 
-PRETRAINING = {
+PRETRAINING: dict[str, Words] = {
     "movies": ["--epochs", 20], "liked": ["--epochs", 14],
     "food": ["--epochs", 8], "kitchen": ["--epochs", 8],
 }  # fmt: skip
@@ -93,18 +95,18 @@ SEVERAL = (0.0, 0.7, 0.9)
 class Runs(Bench):
     """Runs task after task, and for a task alone."""
 
-    def __init__(self, work, jobs, *, quick):
+    def __init__(self, work: Path, jobs: int, *, quick: bool) -> None:
         super().__init__(work, jobs, quick=quick)
         self.seeds = SEEDS[:1] if quick else SEEDS
 
-    def base(self, task):
+    def base(self, task: str) -> Path:
         """A nextitnet base, pretrained when it is first asked for."""
         return self.pretrained(
             TASKS[task][0], self.work / f"base-{task}",
             "--backbone", "nextitnet", "--set", "width=64", *PRETRAINING[task],
         )  # fmt: skip
 
-    def in_turn(self, order, method, seed):
+    def in_turn(self, order: Sequence[str], method: str, seed: int) -> Places:
         """Ask for the runs of a sequence.
 
         Returns:
@@ -113,7 +115,9 @@ class Runs(Bench):
         base = self.base(order[0])
         folder = self.work / "-".join(order)
         folder.mkdir(exist_ok=True)
-        steps, places, before = [], [], base
+        steps: list[Words] = []
+        places: list[tuple[Path, int | None]] = []
+        before = base
         for number, name in enumerate(order, 1):
             if number == 1 and method != "conure":
                 places.append((base, None))
@@ -129,7 +133,7 @@ class Runs(Bench):
         self.ask(*steps)
         return dict(zip(order, places, strict=True))
 
-    def alone(self, base_task, name, method, seed, more=()):
+    def alone(self, base_task: str, name: str, method: str, seed: int, more: Words = ()) -> Path:
         """Ask for the run of one task from a base."""
         base = self.base(base_task)
         folder = self.work / f"{base_task}-alone"
@@ -139,7 +143,7 @@ class Runs(Bench):
         self.ask(words)
         return run
 
-    def pruned(self, rate, seed, *, retrain):
+    def pruned(self, rate: float, seed: int, *, retrain: bool) -> Path:
         """Ask for task 1 pruned at a rate, alone."""
         folder = self.work / "curve"
         folder.mkdir(exist_ok=True)
@@ -149,7 +153,17 @@ class Runs(Bench):
         self.ask(asked)
         return run
 
-    def _words(self, base, name, run, seed, method, epochs=None, *, halves=1):
+    def _words(
+        self,
+        base: Path,
+        name: str,
+        run: Path,
+        seed: int,
+        method: Words,
+        epochs: int | None = None,
+        *,
+        halves: int = 1,
+    ) -> Words:
         data, task = TASKS[name]
         most = EPOCHS[task.partition(":")[0]]
         return [
@@ -159,14 +173,14 @@ class Runs(Bench):
         ]  # fmt: skip
 
 
-def learning_rate(name, method):
+def learning_rate(name: str, method: Words) -> float:
     """Chosen on validation, for finetune and conure alike (see the page, what was tried)."""
     if "probe" in method and TASKS[name][1] != "next-item":
         return 0.01
     return 3e-4 if name == "liked" and "scratch" not in method else 1e-3
 
 
-def prepare(work, amazon):
+def prepare(work: Path, amazon: Path) -> None:
     """ML-1M, its films rated 5 with a split that follows, once also without; both shops."""
     recxfer("prepare", "movielens-1m", work / "ml1m")
     same = ["--where", "rating = 5", "--link", work / "ml1m", "--vocabulary", work / "ml1m"]
@@ -176,13 +190,15 @@ def prepare(work, amazon):
         recxfer("prepare", amazon / f"{domain}.csv.gz", work / domain)
 
 
-def at_the_end(places, order):
+def at_the_end(places: Places, order: Sequence[str]) -> Places:
     """Where each task is in the last run of a sequence."""
     last, number = places[order[-1]]
     return {name: (last, place) for place, name in enumerate(order[:number], 1)}
 
 
-def sequences(bench, order, methods, seeds):
+def sequences(
+    bench: Runs, order: Sequence[str], methods: Iterable[str], seeds: Sequence[int]
+) -> dict[str, list[Places]]:
     """Runs of several methods: when each task was learned, and in the end."""
     found = {
         method: [
@@ -194,9 +210,11 @@ def sequences(bench, order, methods, seeds):
     return found
 
 
-def forgetting(found, order, **facts):
+def forgetting(
+    found: Mapping[str, Sequence[Places]], order: Sequence[str], **facts: Any
+) -> list[Row]:
     """What is left of each task in the end, beside what there was when it was learned."""
-    rows = []
+    rows: list[Row] = []
     for method, of_seeds in found.items():
         for name in order[:-1]:
             runs = {
@@ -210,7 +228,7 @@ def forgetting(found, order, **facts):
     return rows
 
 
-def sequence(bench):
+def sequence(bench: Runs) -> list[Row]:
     """Order A: every method on every task, in the end, beside models that are for it alone."""
     order = ORDERS["A"]
     found = sequences(bench, order, IN_TURN, bench.seeds)
@@ -224,7 +242,7 @@ def sequence(bench):
     bench.wait()
     rows = forgetting(found, order, kind="forgetting")
     for name in order:
-        runs = {
+        runs: dict[str, Sequence[Place]] = {
             method: [at_the_end(places, order)[name] for places in of_seeds]
             for method, of_seeds in found.items()
         }
@@ -254,7 +272,7 @@ def sequence(bench):
     return rows
 
 
-def matrices(bench):
+def matrices(bench: Runs) -> list[Row]:
     """What `recxfer evaluate` says of each sequence: the matrix and the means over tasks."""
     order, rows = ORDERS["A"], []
     for method in IN_TURN:
@@ -280,9 +298,9 @@ def matrices(bench):
     return rows
 
 
-def orders(bench):
+def orders(bench: Runs) -> list[Row]:
     """The other two orders: what is forgotten, and what a place in the sequence does to a task."""
-    rows = []
+    rows: list[Row] = []
     places_of = {"A": sequences(bench, ORDERS["A"], ["conure"], SEEDS[:1])}
     for letter in ("B", "C"):
         order = ORDERS[letter]
@@ -302,7 +320,7 @@ def orders(bench):
     return rows
 
 
-def domains(bench):
+def domains(bench: Runs) -> list[Row]:
     """Food and kitchen, both orders, and both domains again in the end."""
     rows, seeds = [], SEEDS[:1]
     for order in DOMAINS:
@@ -312,7 +330,7 @@ def domains(bench):
         bench.wait()
         rows += forgetting(found, order, kind="forgetting")
         for name in order:
-            runs = {
+            runs: dict[str, Sequence[Place]] = {
                 method: [at_the_end(places, order)[name] for places in of_seeds]
                 for method, of_seeds in found.items()
             }
@@ -323,7 +341,7 @@ def domains(bench):
     return rows
 
 
-def curve(bench):
+def curve(bench: Runs) -> list[Row]:
     """Task 1 at several rates, before and after retraining."""
     runs = {"base": [bench.base("movies")]}
     for rate in RATES[:1] if bench.quick else RATES:
@@ -338,7 +356,7 @@ def curve(bench):
     ]
 
 
-def size(bench):
+def size(bench: Runs) -> list[Row]:
     """Bytes of one checkpoint of five tasks, and of models that are for one task each."""
     order = ORDERS["A"]
     places = bench.in_turn(order, "conure", 0)
@@ -349,7 +367,7 @@ def size(bench):
     bench.wait()
     first = bytes_of(bench.base(order[0]))
     found = [
-        {"what": f"conure, {number} tasks" if number > 1 else "conure, 1 task",
+        {"what": f"conure, {number} tasks" if number != 1 else "conure, 1 task",
          "bytes": bytes_of(run), "free_share": record_of(run)["free_share"]}
         for run, number in places.values()
     ]  # fmt: skip
@@ -360,12 +378,12 @@ def size(bench):
     return found
 
 
-def bytes_of(run):
+def bytes_of(run: Path) -> int:
     """Size of a checkpoint."""
     return (run / CHECKPOINT).stat().st_size
 
 
-def exposure(bench):
+def exposure(bench: Runs) -> list[Row]:
     """Events held out in one of two datasets that the other trains on, by how they were split."""
     whole = Dataset(bench.work / "ml1m")
     found = []
@@ -390,12 +408,11 @@ QUICK = ("exposure", "curve")
 
 if __name__ == "__main__":
     run_page(
-        __doc__,
-        HERE,
+        "conure",
+        __doc__ or "",
         bench=Runs,
         prepare=prepare,
         parts=PARTS,
         quick=QUICK,
-        tables=tables,
-        plot=(draw, "pruning.svg"),
+        plot="pruning.svg",
     )

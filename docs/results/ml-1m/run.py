@@ -1,29 +1,32 @@
-"""Everything on this page: both backbones on ML-1M, then profile tasks by every method.
+"""What this page can make again: both backbones on ML-1M, then profile tasks by every method.
 
-Usage: python docs/results/ml-1m/run.py WORK_DIRECTORY [--jobs 2] [--quick]
+Usage: python -m docs.results.ml-1m.run WORK_DIRECTORY [--jobs 2] [--quick]
 
-Runs that are finished are not repeated, so that the script goes on where it stopped. Each run is a
-process of its own with one thread; `--jobs` of them run side by side. At the end it writes
-`results.parquet` beside itself and prints the tables of `index.md`.
+Finished runs are not repeated, so that the script goes on where it stopped. Each run is a process
+of its own with one thread; `--jobs` of them run side by side. Results go into `results.parquet`
+beside this script (with --quick, into WORK_DIRECTORY, of ML-100K); so do the tables of `index.md`.
+What the page says of the search, of RecBole and of what was tried was written down by hand, and
+stays.
 """
 
-import argparse
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
-
+from docs.results.experiments import (
+    Bench,
+    Row,
+    Words,
+    comparison,
+    logistic_regression,
+    recxfer,
+)
+from docs.results.pages import run_page
 from recxfer.data.dataset import Dataset
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from experiments import comparison, logistic_regression, recxfer, show  # noqa: E402
 
 SEEDS = (0, 1, 2)
 TASKS = ("gender", "age")
-METHODS = {
+BACKBONES = ("sasrec", "nextitnet")
+METHODS: Mapping[str, Words] = {
     "peterrec": ["--set", "train_norms=true"],
     "finetune": [],
     "last-layers": [],
@@ -33,63 +36,83 @@ METHODS = {
 """Methods and what differs from the defaults: PeterRec also trains the second norms, as its release
 does; a probe's epoch costs nothing, it gets more."""
 
-LONGER = {"nextitnet": ["--set", "max_length=1000"], "sasrec": []}
+LONGER = ["--set", "max_length=1000"]
 """Convolutions can read longer histories than they were pretrained on."""
 
 
-def profile_tables(work, backbone):
-    data = Dataset(work / "data")
-    found = []
-    for task in TASKS:
-        runs = {
-            method: [work / backbone / f"{method}-{task}-{seed}" for seed in SEEDS]
-            for method in METHODS
-        }
-        regression = {"logistic regression": logistic_regression(data, task)}
-        found += comparison(runs, "finetune", others=regression, backbone=backbone, task=task)
+class Runs(Bench):
+    """Bases of both backbones, and transfers from that of convolutions."""
+
+    @property
+    def data(self) -> str:
+        """ML-1M, or the small one."""
+        return "ml100k" if self.quick else "data"
+
+    def base(self, backbone: str) -> Path:
+        """A base, pretrained when it is first asked for."""
+        return self.pretrained(
+            self.data, self.work / f"{backbone}-base", "--backbone", backbone
+        )  # fmt: skip
+
+    def transfers(self, task: str) -> dict[str, list[Path]]:
+        """Ask for runs of every method; returns each method's directories, one per seed."""
+        base = self.base("nextitnet")
+        (self.work / "nextitnet").mkdir(exist_ok=True)
+        runs: dict[str, list[Path]] = {}
+        for seed in SEEDS[:1] if self.quick else SEEDS:
+            for method, more in METHODS.items():
+                run = self.work / "nextitnet" / f"{method}-{task}-{seed}"
+                self.ask(
+                    ["transfer", base, self.work / self.data, run, "--method", method,
+                     "--task", f"profile:{task}", "--seed", seed, "--threads", 1,
+                     *LONGER, *more, *self.few]
+                )  # fmt: skip
+                runs.setdefault(method, []).append(run)
+        return runs
+
+
+def prepare(work: Path, _: Path) -> None:
+    """ML-1M, and ML-100K for a quick look."""
+    recxfer("prepare", "movielens-1m", work / "data")
+    recxfer("prepare", "movielens-100k", work / "ml100k")
+
+
+def next_item(bench: Runs) -> list[Row]:
+    """Both backbones on last events, as `recxfer evaluate --at 10` has them."""
+    found: list[Row] = []
+    for backbone in BACKBONES:
+        base = bench.base(backbone)
+        seconds = recxfer("pretrain", bench.work / bench.data, base)["seconds"]
+        told = recxfer("evaluate", base, "--at", 10, out=bench.work / f"{backbone}-figures")
+        found += [
+            {"method": backbone, "metric": metric, **figure, "seconds": seconds}
+            for metric, figure in told["runs"][0]["metrics"].items()
+        ]
     return found
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--backbones", nargs="+", default=["nextitnet", "sasrec"])
-    parser.add_argument("--profiles", nargs="+", default=["nextitnet"])
-    parser.add_argument("--quick", action="store_true", help="ML-100K, one epoch: under 3 minutes")
-    options = parser.parse_args()
-    work = options.work
-    work.mkdir(parents=True, exist_ok=True)
-    quick = ["--epochs", "1"] if options.quick else []
-    recxfer("prepare", "movielens-100k" if options.quick else "movielens-1m", work / "data")
-    with ThreadPoolExecutor(options.jobs) as pool:
-        bases = {
-            b: pool.submit(
-                recxfer, "pretrain", work / "data", work / f"{b}-base", "--backbone", b,
-                "--threads", 1, *quick,
-            )
-            for b in options.backbones
-        }  # fmt: skip
-        for backbone, base in bases.items():
-            print(backbone, base.result())
-        jobs = {
-            (b, m, t, s): pool.submit(
-                recxfer, "transfer", work / f"{b}-base", work / "data",
-                work / b / f"{m}-{t}-{s}", "--method", m, "--task", f"profile:{t}",
-                "--seed", s, "--threads", 1, *LONGER[b], *more, *quick,
-            )
-            for b in options.profiles
-            for s in SEEDS
-            for t in TASKS
-            for m, more in METHODS.items()
-        }  # fmt: skip
-        for job in jobs.values():
-            job.result()
-    found = [row for backbone in options.profiles for row in profile_tables(work, backbone)]
-    table = pl.DataFrame(found)
-    table.write_parquet((work if options.quick else HERE) / "results.parquet")
-    show(table, ["accuracy", "AUC"], ("task", "method"))
+def profiles(bench: Runs) -> list[Row]:
+    """Gender and age by every method, and by logistic regression on sets of films."""
+    runs = {task: bench.transfers(task) for task in TASKS}
+    bench.wait()
+    found: list[Row] = []
+    for task, of_methods in runs.items():
+        regression = logistic_regression(Dataset(bench.work / bench.data), task)
+        others = {"logistic regression": regression}
+        found += comparison(of_methods, "finetune", others=others, backbone="nextitnet", task=task)
+    return found
+
+
+PARTS = {"next item": next_item, "profiles": profiles}
 
 
 if __name__ == "__main__":
-    main()
+    run_page(
+        "ml-1m",
+        __doc__ or "",
+        bench=Runs,
+        prepare=prepare,
+        parts=PARTS,
+        quick=("next item", "profiles"),
+        raw=None,
+    )

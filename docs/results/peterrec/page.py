@@ -1,10 +1,15 @@
 """What the page shows of `results.parquet`: its tables and its plot."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import polars as pl
-from experiments import difference, figure, markdown
+
+from docs.results.experiments import Row
+from docs.results.pages import difference, figure, markdown
 
 
-def tables(found):
+def tables(found: pl.DataFrame) -> dict[str, str]:
     """The page's tables by name; only those whose part was run."""
     made = {}
     for (task,), rows in found.filter(part="cross-domain").group_by("task", maintain_order=True):
@@ -43,24 +48,34 @@ def tables(found):
         for (task,), of_task in rows.group_by("task", maintain_order=True):
             extra = ["objective"] if part == "reading" else []
             made[f"{part}, {task}"] = class_table(of_task, extra)
+    costs = found.filter(part="costs")
+    if costs.height:
+        made["costs"] = markdown(
+            ["backbone", "width", "method", "time of a step", "memory of a step"],
+            [
+                [f"`{row['backbone']}`", row["width"], f"`{row['method']}`", f"{row['step']:.2f}x",
+                 f"{row['memory']:.2f}x"]
+                for row in costs.iter_rows(named=True)
+            ],
+        )  # fmt: skip
     return made
 
 
-def wide(rows):
+def wide(rows: pl.DataFrame) -> dict[str, dict[str, Row]]:
     """Rows of several metrics, as one dict of metrics per method, in the order of the methods."""
-    of_method = {}
+    of_method: dict[str, dict[str, Row]] = {}
     for row in rows.iter_rows(named=True):
         of_method.setdefault(row["method"], {})[row["metric"]] = row
     return of_method
 
 
-def ranked_table(rows):
+def ranked_table(rows: pl.DataFrame) -> str:
     """Figures among all items, and the pairs."""
     hits = dict(rows.filter(metric="any-hit@10").select("method", "value").rows())
     return paired_table(rows.drop_nulls("reference"), {"any-hit@10": hits})
 
 
-def paired_table(rows, more=None):
+def paired_table(rows: pl.DataFrame, more: Mapping[str, Mapping[str, float]] | None = None) -> str:
     """Figures, and NDCG@10 beside that of each reference on the same people.
 
     Args:
@@ -86,7 +101,7 @@ def paired_table(rows, more=None):
     )  # fmt: skip
 
 
-def sampled_table(rows):
+def sampled_table(rows: pl.DataFrame) -> str:
     """Figures among 1 + 99 sampled candidates."""
     found = wide(rows.filter(reference="finetune"))
     return markdown(
@@ -99,7 +114,7 @@ def sampled_table(rows):
     )  # fmt: skip
 
 
-def sliced_table(rows):
+def sliced_table(rows: pl.DataFrame) -> str:
     """NDCG@10 of each method on each slice."""
     rows = rows.filter(metric="NDCG@10")
     slices = rows.unique("slice", maintain_order=True).select("slice", "cases", "people").rows()
@@ -116,7 +131,7 @@ def sliced_table(rows):
     )  # fmt: skip
 
 
-def cost_table(rows):
+def cost_table(rows: pl.DataFrame) -> str:
     """What learning took."""
     rows = rows.filter(metric="NDCG@10", ranked="all", slice="all", reference="finetune")
     return markdown(
@@ -130,7 +145,7 @@ def cost_table(rows):
     )  # fmt: skip
 
 
-def class_table(rows, extra):
+def class_table(rows: pl.DataFrame, extra: Sequence[str]) -> str:
     """Figures of a profile task."""
     lines = []
     for facts, some in rows.group_by(extra or pl.lit(""), maintain_order=True):
@@ -150,7 +165,7 @@ def class_table(rows, extra):
     )  # fmt: skip
 
 
-def draw(found, path):
+def draw(found: pl.DataFrame, path: Path) -> None:
     """NDCG@10 with its interval against the share of people learned from, by method."""
     import matplotlib as mpl
 

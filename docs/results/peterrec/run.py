@@ -1,6 +1,6 @@
 """Everything on this page: PeterRec and its companions on three kinds of transfer.
 
-Usage: python docs/results/peterrec/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
+Usage: python -m docs.results.peterrec.run WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
 
 FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
 are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
@@ -9,30 +9,32 @@ one thread; `--jobs` of them run side by side. Results go into `results.parquet`
 `learning-curve.svg`. Drawing needs matplotlib: `pip install recxfer[plot]`.
 """
 
+import re
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from recxfer.data.dataset import Dataset
-from recxfer.evaluation.cases import Protocol
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from experiments import (  # noqa: E402  # one folder up, for the pages to share
+from docs.results.experiments import (
     Bench,
+    Row,
+    Words,
     cases_of_run,
     comparison,
     logistic_regression,
     recxfer,
-    run_page,
 )
-from page import draw, tables  # noqa: E402
+from docs.results.pages import run_page
+from docs.results.stamps import ROOT
+from recxfer.data.dataset import Dataset
+from recxfer.evaluation.cases import Protocol
 
 SEEDS = (0, 1, 2)
-METHODS = {
+METHODS: dict[str, Words] = {
     "peterrec": ["--method", "peterrec"],
     "finetune": ["--method", "finetune"],
     "last-layers": ["--method", "last-layers"],
@@ -67,26 +69,26 @@ EPOCHS_OF_SHARE = {0.01: 40, 0.05: 20, 0.2: 8, 1.0: 4}
 SHARES = tuple(EPOCHS_OF_SHARE)
 LEARNERS = ("peterrec", "finetune", "scratch")
 
-SHOP_BUDGET = ["--epochs", 8]
+SHOP_BUDGET: Words = ["--epochs", 8]
 """Pretraining on food or kitchen: validation falls after the sixth of 20 epochs too, and the same
 with dropout of 0.3 (NDCG@10 on food 0.0436, 0.0439 with 8 epochs, 0.0443 with 10 and that)."""
 
-ITEM_BUDGET = ["--epochs", 4, "--batch-size", 128, "--lr", 3e-4]
+ITEM_BUDGET: Words = ["--epochs", 4, "--batch-size", 128, "--lr", 3e-4]
 """Chosen on validation, for peterrec and finetune alike: at 1e-3 both fit too closely from the
 third epoch on."""
 
-PROFILE_BUDGET = ["--epochs", 12, "--set", "max_length=1000"]
+PROFILE_BUDGET: Words = ["--epochs", 12, "--set", "max_length=1000"]
 """Histories of up to 1,000 films, as on the page of ML-1M."""
 
-FEW_BUDGET = ["--epochs", 12, "--set", "max_length=1000", "--batch-size", 16]
+FEW_BUDGET: Words = ["--epochs", 12, "--set", "max_length=1000", "--batch-size", 16]
 """The people of ML-100K are few: small batches, so that there are steps to learn in."""
 
-PROFILE_PROBE = ["--epochs", 60, "--lr", 0.01]
+PROFILE_PROBE: Words = ["--epochs", 60, "--lr", 0.01]
 """A probe's epoch costs next to nothing: it gets more. Over items that is too much: validation
 NDCG@10 of food to kitchen is 0.0107 then, and 0.0218 with 8 epochs at 1e-3."""
 
 DEFAULT_SHAPE = "serial, 2 a block, d/8"
-SHAPES = {
+SHAPES: dict[str, Words] = {
     "serial, 2 a block, d/16": ["--set", "bottleneck=8"],
     "serial, 2 a block, d/8": [],
     "serial, 2 a block, d/4": ["--set", "bottleneck=32"],
@@ -100,18 +102,28 @@ SHAPES = {
 class Runs(Bench):
     """Runs of many methods from one base."""
 
-    def base(self, data, objective="next-item"):
+    def base(self, data: str, objective: str = "next-item") -> Path:
         """A nextitnet base, pretrained when the first part asks for it."""
         return self.pretrained(
             data, self.work / f"{data}-{objective}", "--backbone", "nextitnet",
             "--objective", objective, *(SHOP_BUDGET if data in ("food", "kitchen") else []),
         )  # fmt: skip
 
-    def transfer(self, group, base, data, task, methods, budget, *, seeds=SEEDS):
+    def transfer(
+        self,
+        group: str,
+        base: Path,
+        data: str,
+        task: str,
+        methods: Mapping[str, Words],
+        budget: Words,
+        *,
+        seeds: Sequence[int] = SEEDS,
+    ) -> dict[str, list[Path]]:
         """Ask for runs; returns each method's directories, one per seed."""
         folder = self.work / group
         folder.mkdir(exist_ok=True)
-        runs = {}
+        runs: dict[str, list[Path]] = {}
         for seed in seeds:
             for method, words in methods.items():
                 if seed != seeds[0] and (method in FIXED or self.quick):
@@ -130,7 +142,7 @@ class Runs(Bench):
         return runs
 
 
-def prepare(work, amazon):
+def prepare(work: Path, amazon: Path) -> None:
     """Both domains with each other's cold people, MovieLens, and its second people."""
     recxfer("prepare", "movielens-1m", work / "ml1m")
     recxfer("prepare", "movielens-100k", work / "ml100k")
@@ -155,7 +167,7 @@ def prepare(work, amazon):
     )  # fmt: skip
 
 
-def same_titles(work):
+def same_titles(work: Path) -> tuple[Path, Path]:
     """ML-100K as raw files whose films have the ids that ML-1M gives to the same titles."""
     small, large = Dataset(work / "ml100k"), Dataset(work / "ml1m")
     title_of = pl.scan_parquet(small.path / "items.parquet").select("item", "text")
@@ -175,7 +187,7 @@ def same_titles(work):
     return log, people
 
 
-def cross_domain(bench):
+def cross_domain(bench: Runs) -> list[Row]:
     """Both directions to cold people: all items, 99 candidates, and slices."""
     runs = {
         (source, target): bench.transfer(
@@ -185,9 +197,9 @@ def cross_domain(bench):
         for source, target in DIRECTIONS
     }  # fmt: skip
     bench.wait()
-    found = []
+    found: list[Row] = []
     for (source, target), of_methods in runs.items():
-        facts = {"task": f"{source} to {target}"}
+        facts: dict[str, Any] = {"task": f"{source} to {target}"}
         for reference in REFERENCES:
             by = "history-length" if reference == REFERENCES[0] else None
             found += comparison(of_methods, reference, by=by, ranked="all", **facts)
@@ -197,15 +209,15 @@ def cross_domain(bench):
     return found
 
 
-def any_hit(runs, **facts):
+def any_hit(runs: Mapping[str, Sequence[Path]], **facts: object) -> list[Row]:
     """Share of the people for whom any of their items is among the first 10."""
-    found = []
+    found: list[Row] = []
     for method, of_seeds in runs.items():
         shares = []
         for run in of_seeds:
             _, cases, _ = cases_of_run(run, Protocol())
             hit = cases.frame.group_by("user").agg((pl.col("rank") <= 10).any())["rank"]
-            shares.append(hit.mean())
+            shares.append(float((hit.cast(pl.Float64)).sum()) / len(hit))
         found.append(
             {
                 **facts, "slice": "all", "by": "", "ranked": "all", "method": method,
@@ -216,7 +228,7 @@ def any_hit(runs, **facts):
     return found
 
 
-def later(bench):
+def later(bench: Runs) -> list[Row]:
     """Food to kitchen, tested on all that came after a day: people with and without a past."""
     methods = {name: RECOMMENDERS[name] for name in (*LEARNERS, "popular", "user-knn")}
     runs = bench.transfer(
@@ -232,7 +244,7 @@ def later(bench):
     return comparison(runs, "finetune", by="target-events", task="food to kitchen", ranked="all")
 
 
-def learning_curve(bench):
+def learning_curve(bench: Runs) -> list[Row]:
     """Food to kitchen with fewer and fewer people to learn from."""
     runs = {
         share: bench.transfer(
@@ -263,7 +275,7 @@ def learning_curve(bench):
     ]  # fmt: skip
 
 
-def shapes(bench):
+def shapes(bench: Runs) -> list[Row]:
     """Patches of many shapes, food to kitchen, a fifth of the people."""
     methods = {
         name: ["--method", "peterrec", "--set", "data.train_share=0.2", "--epochs", 8, *words]
@@ -276,13 +288,13 @@ def shapes(bench):
     return comparison(runs, DEFAULT_SHAPE, task="food to kitchen", ranked="all")
 
 
-def readouts(bench):
+def readouts(bench: Runs) -> list[Row]:
     """Read at the last event instead of a token behind it, as a probe is."""
     last = {
         f"{name}, last event": [*METHODS[name], "--set", "readout=last"]
         for name in ("peterrec", "finetune")
     }
-    found = []
+    found: list[Row] = []
     for source, target in DIRECTIONS:
         where = bench.base(source), f"{target}-cold", "cross-domain"
         runs = bench.transfer(f"readout-{source}", *where, last, ITEM_BUDGET)
@@ -293,7 +305,7 @@ def readouts(bench):
     return found
 
 
-def directions_of_reading(bench):
+def directions_of_reading(bench: Runs) -> list[Row]:
     """Serial or parallel patches on causal and on cloze bases, people of ML-100K."""
     methods = {
         "finetune": METHODS["finetune"],
@@ -315,7 +327,7 @@ def directions_of_reading(bench):
     ]
 
 
-def second_people(bench):
+def second_people(bench: Runs) -> list[Row]:
     """A base of ML-1M, the people of ML-100K."""
     runs = {
         task: bench.transfer(
@@ -328,7 +340,7 @@ def second_people(bench):
     return profile_tables(bench, runs, "ml100k-as-ml1m")
 
 
-def profiles(bench, tasks, seeds):
+def profiles(bench: Runs, tasks: Sequence[str], seeds: Sequence[int]) -> list[Row]:
     """ML-1M: every method, every label."""
     runs = {
         task: bench.transfer(
@@ -341,13 +353,30 @@ def profiles(bench, tasks, seeds):
     return profile_tables(bench, runs, "ml1m")
 
 
-def profile_tables(bench, runs, data):
+def profile_tables(
+    bench: Runs, runs: Mapping[str, Mapping[str, Sequence[Path]]], data: str
+) -> list[Row]:
     """Every method on every label, logistic regression on item sets among them."""
-    found = []
+    found: list[Row] = []
     for task, of_methods in runs.items():
         regression = {"logistic regression": logistic_regression(Dataset(bench.work / data), task)}
         found += comparison(of_methods, "finetune", others=regression, task=task)
     return found
+
+
+def costs(_: Runs) -> list[Row]:
+    """Of a step beside one of fine-tuning: the benchmark, alone on the machine, two threads."""
+    script = ROOT / "tests" / "benchmarks" / "transfer_speed.py"
+    command = [sys.executable, str(script), "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    line = re.compile(r"(\w+), width (\d+): (.+) step costs ([\d.]+)x .* and ([\d.]+)x ")
+    return [
+        {
+            "backbone": backbone, "width": int(width), "method": method, "step": float(step),
+            "memory": float(memory),
+        }
+        for backbone, width, method, step, memory in line.findall(done.stdout)
+    ]  # fmt: skip
 
 
 PARTS = {
@@ -359,18 +388,18 @@ PARTS = {
     "reading": directions_of_reading,
     "second people": second_people,
     "profiles": lambda bench: profiles(bench, ["gender"], SEEDS),
+    "costs": costs,
     "more profiles": lambda bench: profiles(bench, ["age", "occupation"], SEEDS[:1]),
 }
 
 
 if __name__ == "__main__":
     run_page(
-        __doc__,
-        HERE,
+        "peterrec",
+        __doc__ or "",
         bench=Runs,
         prepare=prepare,
         parts=PARTS,
         quick=("shapes", "reading"),
-        tables=tables,
-        plot=(draw, "learning-curve.svg"),
+        plot="learning-curve.svg",
     )

@@ -1,8 +1,12 @@
 """What the page shows of `results.parquet`: its tables and its plot."""
 
+from pathlib import Path
+
 import polars as pl
-from experiments import difference, figure, markdown
-from peterrec.page import paired_table, sliced_table
+
+from docs.results.experiments import Row
+from docs.results.pages import difference, figure, markdown
+from docs.results.peterrec.page import paired_table, sliced_table
 
 IDS = "item ids, from scratch"
 WORDS, STATIC = "words, from scratch", "static, from scratch"
@@ -20,7 +24,7 @@ CURVE = (WORDS, "words, finetuned", "words, new user encoder", STATIC, IDS, "sta
 """Methods of the plot."""
 
 
-def tables(found):
+def tables(found: pl.DataFrame) -> dict[str, str]:
     """The page's tables by name; only those whose part was run."""
     made = {}
     texts = found.filter(part="text")
@@ -53,7 +57,7 @@ def tables(found):
     return made
 
 
-def claims_table(rows):
+def claims_table(rows: pl.DataFrame) -> str:
     """Each claim at each share of the target."""
     chosen = {
         (row["method"], row["reference"], row["share"]): row
@@ -71,20 +75,20 @@ def claims_table(rows):
     )  # fmt: skip
 
 
-def claim(row):
+def claim(row: Row) -> str:
     """A difference, also in percent of the reference."""
     beside = row["value"] - row["difference"]
     return f"{difference(row, digits=4)} ({row['difference'] / beside:+.0%})"
 
 
-def with_slices(rows):
+def with_slices(rows: pl.DataFrame) -> pl.DataFrame:
     """Methods that are there on every slice, once."""
     rows = rows.filter(reference=WORDS)
     sliced = rows.filter(pl.col("slice") != "all")["method"].unique()
     return rows.filter(pl.col("method").is_in(sliced.implode()))
 
 
-def why_table(rows):
+def why_table(rows: pl.DataFrame) -> str:
     """Zero-shot with something taken away."""
     chosen = {
         (row["encoder"], row["method"]): row
@@ -100,7 +104,7 @@ def why_table(rows):
     )
 
 
-def cost_table(rows):
+def cost_table(rows: pl.DataFrame) -> str:
     """What learning took, for those who learn."""
     some = rows.filter(metric="NDCG@10", slice="all", reference=WORDS).drop_nulls("seconds")
     return markdown(
@@ -112,7 +116,7 @@ def cost_table(rows):
     )
 
 
-def frequency_table(rows):
+def frequency_table(rows: pl.DataFrame) -> str:
     """Fine-tuned on all films, by how often training met the target film."""
     chosen = rows.filter(
         pl.col("modality") != "all",
@@ -127,7 +131,7 @@ def frequency_table(rows):
     return sliced_table(chosen.unique(["method", "slice", "metric"], maintain_order=True))
 
 
-def draw(found, path):
+def draw(found: pl.DataFrame, path: Path) -> None:
     """NDCG@10 on toys by the share of its people that is learned from."""
     import matplotlib as mpl
 

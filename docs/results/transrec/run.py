@@ -1,6 +1,6 @@
 """Everything on this page: items known by text and images, carried to domains that share nothing.
 
-Usage: python docs/results/transrec/run.py WORK_DIRECTORY RAW [--jobs 2] [--quick]
+Usage: python -m docs.results.transrec.run WORK_DIRECTORY RAW [--jobs 2] [--quick]
 
 RAW holds amazon-sports/ and amazon-toys/ (interactions.csv.gz without times, items.csv) and
 movielens-posters/images/ (posters by MovieLens id). Finished runs are not repeated, so that the
@@ -14,36 +14,40 @@ and `shares.svg`.
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
+from torch import Tensor, nn
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from experiments import (  # noqa: E402  # one folder up
+from docs.results.experiments import (
     Bench,
+    Place,
+    Row,
+    Untrained,
+    Words,
     comparison,
-    mean_over_seeds,
+    ranking_metrics,
     recxfer,
-    run_page,
 )
-from page import draw, tables  # noqa: E402
-
-from recxfer.data.dataset import Dataset  # noqa: E402
-from recxfer.data.examples import next_item_cases  # noqa: E402
-from recxfer.evaluation.metrics.choice import measured, measures  # noqa: E402
-from recxfer.evaluation.metrics.contract import Predictions  # noqa: E402
-from recxfer.evaluation.ranking import rank  # noqa: E402
-from recxfer.evaluation.statistics import estimate  # noqa: E402
-from recxfer.foundation.console import SilentReporter  # noqa: E402
-from recxfer.foundation.names import INTERACTIONS, ITEM_ID, USER_ID  # noqa: E402
-from recxfer.models.content.config import ContentConfig  # noqa: E402
-from recxfer.models.content.table import ContentTable  # noqa: E402
-from recxfer.models.scoring import Output  # noqa: E402
-from recxfer.runs.item_content import read_items_of  # noqa: E402
-from recxfer.runs.open import open_run  # noqa: E402
+from docs.results.pages import run_page
+from docs.results.stamps import ROOT
+from recxfer.data.dataset import Dataset
+from recxfer.data.examples import next_item_cases
+from recxfer.data.rows import Batch
+from recxfer.evaluation.metrics.contract import Functional
+from recxfer.evaluation.ranking import rank
+from recxfer.evaluation.statistics import estimate, mean_over_seeds
+from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.names import INTERACTIONS, ITEM_ID, USER_ID
+from recxfer.methods.contract import VectorLearner
+from recxfer.models.content.config import ContentConfig
+from recxfer.models.content.table import ContentTable
+from recxfer.models.scoring import Output
+from recxfer.runs.item_content import read_items_of
+from recxfer.runs.open import open_run
 
 SEEDS = (0, 1, 2)
 SHARES = (1.0, 0.1, 0.01)
@@ -112,19 +116,19 @@ LAST = 5
 class Runs(Bench):
     """Bases, and what is learned from them on a target."""
 
-    def __init__(self, work, jobs, *, quick):
+    def __init__(self, work: Path, jobs: int, *, quick: bool) -> None:
         super().__init__(work, jobs, quick=quick)
         self.seeds = SEEDS[:1] if quick else SEEDS
         self.shares = SHARES[1:2] if quick else SHARES
 
-    def pretrain(self, data, name, seed, *words):
+    def pretrain(self, data: str, name: str, seed: int, *words: object) -> Path:
         """Ask for a run pretrained on a dataset; returns its directory."""
         run = self.work / f"{data}-{slug(name)}-{seed}"
         more = [*words, "--seed", seed, "--threads", 1, *self.few]
         self.ask(["pretrain", self.work / data, run, *more])
         return run
 
-    def transfer(self, base, data, name, seed, *words):
+    def transfer(self, base: Path, data: str, name: str, seed: int, *words: object) -> Path:
         """Ask for a transfer; returns its directory."""
         run = self.work / f"{data}-{slug(name)}-{seed}"
         more = [*words, "--seed", seed, "--threads", 1, *self.few]
@@ -132,17 +136,17 @@ class Runs(Bench):
         return run
 
 
-def slug(name):
+def slug(name: str) -> str:
     """A name as part of a path."""
     return re.sub(r"[^a-z0-9.]+", "-", name)
 
 
-def settings(**values):
+def settings(**values: object) -> list[str]:
     """`--set` words."""
     return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
 
 
-def prepare(work, raw):
+def prepare(work: Path, raw: Path) -> None:
     """Toys, sports without its people, both shuffled, too, and halves of MovieLens."""
     for data, more in (("toys", []), ("sports", ["--exclude-users", work / "toys"])):
         folder = raw / f"amazon-{data}"
@@ -158,7 +162,7 @@ def prepare(work, raw):
         )  # fmt: skip
 
 
-def shuffled(work, data, folder):
+def shuffled(work: Path, data: str, folder: Path) -> Path:
     """A log in which each person's events stand in random order."""
     log = work / f"{data}.shuffled.parquet"
     if not log.exists():
@@ -168,7 +172,7 @@ def shuffled(work, data, folder):
     return log
 
 
-def halves(work):
+def halves(work: Path) -> list[tuple[str, Path, Path]]:
     """Logs and item tables of two domains: by genre of the film, and by person (7 of 10 people are
     of the source, drawn at random)."""
     whole = Dataset(work / "ml1m")
@@ -198,7 +202,7 @@ def halves(work):
     return made
 
 
-def static_neighbours(dataset, max_length):
+def static_neighbours(dataset: Dataset, max_length: int) -> dict[str, Functional]:
     """Metrics of the items whose static text vectors are nearest to the mean of the last five."""
     table = ContentTable(ContentConfig(modality="text", text="wordllama", text_layers=0), 8)
     table.attach(dataset.content)
@@ -206,27 +210,28 @@ def static_neighbours(dataset, max_length):
     vector_VD = torch.nn.functional.normalize(table.features("text").cpu(), dim=1)
     rows = next_item_cases(dataset, "test", max_length)
     found = rank(Static(vector_VD), torch.nn.Identity(), rows, device=torch.device("cpu"))
-    cases = Predictions(target_R=rows.target_R.numpy() + 1, rank_R=found.rank_R.numpy())
-    return measured(measures(["HR", "NDCG", "MRR"], (5, 10)), cases)
+    return ranking_metrics(found.rank_R.numpy(), (5, 10))
 
 
-class Static:
+class Static(Untrained):
     """People as the mean of what they read last; nothing is learned."""
 
-    def __init__(self, vector_VD):  # noqa: N803  # V items, D width
+    def __init__(self, vector_VD: Tensor) -> None:  # V items, D width
         self.vector_VD = vector_VD
 
-    def represent(self, model, batch):
+    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+        """User vectors."""
         place_BL = torch.arange(batch.item_BL.shape[1]) - batch.length_B[:, None]
         read_BL = ((place_BL >= -LAST) & (place_BL < 0)).float()
         padded_VD = torch.cat([torch.zeros(1, self.vector_VD.shape[1]), self.vector_VD])
         return torch.einsum("bl,bld->bd", read_BL, padded_VD[batch.item_BL])
 
-    def output(self, model):
+    def output(self, model: nn.Module) -> Output:
+        """What scores items."""
         return Output(self.vector_VD)
 
 
-def base(bench, encoder, seed, share=1.0, source="sports"):
+def base(bench: Runs, encoder: str, seed: int, share: float = 1.0, source: str = "sports") -> Path:
     """Ask for a base."""
     named = encoder if share == 1 else f"{encoder}-{share}"
     more = settings(**{"data.train_share": share}) if share < 1 else []
@@ -234,7 +239,13 @@ def base(bench, encoder, seed, share=1.0, source="sports"):
     return bench.pretrain(source, named, seed, *asked)
 
 
-def text(bench, suffix="", methods=tuple(METHODS), encoders=("words", "static"), budget=BUDGET):
+def text(
+    bench: Runs,
+    suffix: str = "",
+    methods: Sequence[str] = tuple(METHODS),
+    encoders: Sequence[str] = ("words", "static"),
+    budget: Mapping[float, Words] = BUDGET,
+) -> list[Row]:
     """Sports to toys, by text alone, from all, a tenth and a hundredth of the target's people.
 
     Args:
@@ -253,7 +264,7 @@ def text(bench, suffix="", methods=tuple(METHODS), encoders=("words", "static"),
     bench.wait()
     alone = {f"{encoder}, from scratch": [*TEXT, *ENCODERS[encoder]] for encoder in encoders}
     alone["item ids, from scratch"] = []
-    runs = {share: {} for share in bench.shares}
+    runs: dict[float, dict[str, list[Place]]] = {share: {} for share in bench.shares}
     for share, of in runs.items():
         few = settings(**{"data.train_share": share})
         for seed in bench.seeds:
@@ -277,13 +288,13 @@ def text(bench, suffix="", methods=tuple(METHODS), encoders=("words", "static"),
             of[f"{encoder}, zero-shot"] = [(one, bench.work / target) for one in of_seeds]
     bench.wait()
     others = {NEIGHBOURS: static_neighbours(Dataset(bench.work / target), 20)}
-    found = []
+    found: list[Row] = []
     for share, of in runs.items():
         found += comparison(of, *alone, others=others, by="item-frequency", share=share)
     return found
 
 
-def mixed(bench):
+def mixed(bench: Runs) -> list[Row]:
     """The same where events stand in random order: what is told then is what goes together."""
     methods = ("words, finetuned", "words, new user encoder")
     return text(bench, "-shuffled", methods, ("words",), SHORTER)
@@ -297,44 +308,49 @@ ALTERED = {
 """What is taken from a base before it ranks the items of another domain."""
 
 
-class Altered:
+class Altered(Untrained):
     """How a base ranks, with user vectors less their mean over all people of the domain."""
 
-    def __init__(self, learner, mean_D):  # noqa: N803  # D width
+    def __init__(self, learner: VectorLearner[Any], mean_D: Tensor | float) -> None:  # D width
         self.learner, self.mean_D = learner, mean_D
-        self.seen = []
+        self.seen: list[Tensor] = []
 
-    def represent(self, model, batch):
+    def represent(self, model: nn.Module, batch: Batch) -> Tensor:
+        """User vectors."""
         hidden_BD = self.learner.represent(model, batch)
         self.seen.append(hidden_BD)
         return hidden_BD - self.mean_D
 
-    def output(self, model):
+    def output(self, model: nn.Module) -> Output:
+        """What scores items."""
         return self.learner.output(model)
 
 
-def altered(run, dataset, *, centred=False, attends=True):
+def altered(
+    run: Path, dataset: Dataset, *, centred: bool = False, attends: bool = True
+) -> dict[str, Functional]:
     """Metrics of a base on another domain, of which nothing was learned."""
     device = torch.device("cpu")
     opened = open_run(run, device)
     read_items_of(opened.model, dataset, SilentReporter())
     if not attends:
         with torch.no_grad():
-            for block in opened.model.backbone.blocks:
+            model: Any = opened.model
+            for block in model.backbone.blocks:
                 block.sublayer1.out.weight.zero_()
                 block.sublayer1.out.bias.zero_()
     rows = next_item_cases(dataset, "test", 20)
     with torch.inference_mode():
-        learner = Altered(opened.learner, 0)
+        assert isinstance(opened.learner, VectorLearner)
+        learner = Altered(opened.learner, 0.0)
         found = rank(learner, opened.model, rows, device=device)
         if centred:
             learner = Altered(opened.learner, torch.cat(learner.seen).mean(0))
             found = rank(learner, opened.model, rows, device=device)
-    cases = Predictions(target_R=rows.target_R.numpy() + 1, rank_R=found.rank_R.numpy())
-    return measured(measures(["HR", "NDCG", "MRR"], (5, 10)), cases)
+    return ranking_metrics(found.rank_R.numpy(), (5, 10))
 
 
-def why(bench):
+def why(bench: Runs) -> list[Row]:
     """What of a base of sports stands in its way on toys."""
     bases = {
         encoder: [base(bench, encoder, seed) for seed in bench.seeds]
@@ -343,7 +359,7 @@ def why(bench):
     bench.wait()
     toys = Dataset(bench.work / "toys")
     people = next_item_cases(toys, "test", 20).user_R.numpy()
-    found = []
+    found: list[Row] = []
     for encoder, of_seeds in bases.items():
         for name, change in ALTERED.items():
             metrics = mean_over_seeds([altered(run, toys, **change) for run in of_seeds])
@@ -356,7 +372,7 @@ def why(bench):
     return found
 
 
-def scaling(bench):
+def scaling(bench: Runs) -> list[Row]:
     """Less of the source: what is left of zero-shot and of learning on a tenth of the target.
 
     Events stand in random order. One seed.
@@ -368,7 +384,7 @@ def scaling(bench):
     bench.wait()
     target = "toys-shuffled"
     few = [*settings(**{"data.train_share": 0.1}), *SHORTER[0.1]]
-    runs = {}
+    runs: dict[str, Sequence[Place]] = {}
     for share, begun in bases.items():
         said = f"{share:.0%} of the source"
         runs[f"zero-shot, {said}"] = [(begun, bench.work / target)]
@@ -384,7 +400,7 @@ def scaling(bench):
     )
 
 
-def images(bench):
+def images(bench: Runs) -> list[Row]:
     """Thrillers to comedies: other films, other people; posters, titles, and both. One seed."""
     bases = {
         modality: bench.pretrain(
@@ -395,7 +411,7 @@ def images(bench):
     }  # fmt: skip
     bench.wait()
     budget = FILM_EPOCHS["comedies"]
-    every = {
+    every: dict[str, dict[str, Sequence[Place]]] = {
         modality: {
             "finetuned": [
                 bench.transfer(
@@ -417,7 +433,7 @@ def images(bench):
     bench.wait()
     popular = [bench.transfer(ids[0], "comedies", "popular", 0, "--method", "popular")]
     bench.wait()
-    found = []
+    found: list[Row] = []
     for modality, of in every.items():
         runs = {**of, "item ids, from scratch": ids, "popular": popular}
         references = ("from scratch", "item ids, from scratch")
@@ -426,9 +442,9 @@ def images(bench):
     return found + comparison(side_by_side, "text", modality="all")
 
 
-def costs(bench):
+def costs(bench: Runs) -> list[Row]:
     """Of encoding items, and of a step with and without the distinct items of a batch."""
-    script = HERE.parents[2] / "tests" / "benchmarks" / "transrec_speed.py"
+    script = ROOT / "tests" / "benchmarks" / "transrec_speed.py"
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     return [{"kind": "cost", "line": line} for line in done.stdout.splitlines()]
 
@@ -446,13 +462,12 @@ PARTS = {
 if __name__ == "__main__":
     torch.set_num_threads(1)
     run_page(
-        __doc__,
-        HERE,
+        "transrec",
+        __doc__ or "",
         bench=Runs,
         prepare=prepare,
         parts=PARTS,
         quick=("text",),
-        tables=tables,
-        plot=(draw, "shares.svg"),
+        plot="shares.svg",
         raw="holds amazon-sports, amazon-toys and movielens-posters",
     )

@@ -1,16 +1,17 @@
 """What the page shows of `results.parquet`: its tables."""
 
 import polars as pl
-from experiments import difference, figure, markdown
-from peterrec.page import cost_table, paired_table, sliced_table, wide
+
+from docs.results.pages import difference, figure, markdown
+from docs.results.peterrec.page import cost_table, paired_table, sliced_table, wide
 
 HEADLINE = {"gender": "AUC"}
 """The metric that a task is judged by, where it is not NDCG@10."""
 
 
-def tables(found):
+def tables(found: pl.DataFrame) -> dict[str, str]:
     """The page's tables by name; only those whose part was run."""
-    made = {}
+    made: dict[str, str] = {}
     for part in ("cross-domain", "profiles"):
         for (task,), rows in found.filter(part=part).group_by("task", maintain_order=True):
             made |= task_tables(task, rows)
@@ -29,7 +30,7 @@ def tables(found):
     return made
 
 
-def task_tables(task, rows):
+def task_tables(task: str, rows: pl.DataFrame) -> dict[str, str]:
     """All tables of one transfer."""
     figures = rows.filter(pl.col("kind").is_null())
     whole = figures.filter(slice="all").unique(
@@ -57,7 +58,7 @@ def task_tables(task, rows):
     return made
 
 
-def class_table(rows):
+def class_table(rows: pl.DataFrame) -> str:
     """Figures of a profile task beside both references."""
     references = rows["reference"].unique(maintain_order=True)
     pairs = {(row["method"], row["reference"]): row for row in rows.filter(metric="AUC").to_dicts()}
@@ -74,7 +75,7 @@ def class_table(rows):
     )  # fmt: skip
 
 
-def search_table(rows):
+def search_table(rows: pl.DataFrame) -> str:
     """Global strategies on validation, best first."""
     return markdown(
         ["fine-tuned for everybody", "validation", ""],
@@ -85,7 +86,7 @@ def search_table(rows):
     )
 
 
-def decided_table(rows):
+def decided_table(rows: pl.DataFrame) -> str:
     """How many blocks, and which, each policy fine-tunes; means over seeds."""
     shares = rows.group_by("method", "metric", maintain_order=True).agg(pl.col("value").mean())
     metrics = rows["metric"].unique(maintain_order=True)
@@ -99,7 +100,7 @@ def decided_table(rows):
     )
 
 
-def information_table(rows):
+def information_table(rows: pl.DataFrame) -> str:
     """Bits that decisions tell of users, beside what shuffled ones do."""
     # Rounding may leave less than nothing.
     rows = rows.with_columns(pl.col("value", "shuffled").clip(0) + 0.0)
@@ -119,7 +120,7 @@ def information_table(rows):
     )
 
 
-def shuffled_table(task, rows):
+def shuffled_table(task: str, rows: pl.DataFrame) -> str:
     """Quality under one's own decisions and under those of others."""
     metric = HEADLINE.get(task, "NDCG@10")
     return markdown(
@@ -133,7 +134,7 @@ def shuffled_table(task, rows):
     )  # fmt: skip
 
 
-def own_table(rows):
+def own_table(rows: pl.DataFrame) -> str:
     """The policy and all masks in the network that it was trained with."""
     value = {(row["slice"], row["on"]): row["value"] for row in rows.iter_rows(named=True)}
     names = rows.filter(on="valid").sort("value", descending=True)["slice"]
@@ -144,7 +145,7 @@ def own_table(rows):
     )
 
 
-def variants_table(task, rows):
+def variants_table(task: str, rows: pl.DataFrame) -> str:
     """Settings of the policies."""
     metric = HEADLINE.get(task, "NDCG@10")
     mean = dict(rows.filter(kind="decided").select("method", "value").rows())

@@ -1,6 +1,6 @@
 """Everything on this page: which blocks are fine-tuned, decided per user and for all alike.
 
-Usage: python docs/results/uaf/run.py WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
+Usage: python -m docs.results.uaf.run WORK_DIRECTORY FOOD_AND_KITCHEN [--jobs 2] [--quick]
 
 FOOD_AND_KITCHEN holds food.csv.gz and kitchen.csv.gz (user_id, item_id, timestamp). Finished runs
 are not repeated, so that the script goes on where it stopped. Each run is a process of its own with
@@ -12,22 +12,25 @@ import itertools
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from experiments import Bench, comparison, recxfer, run_page  # noqa: E402  # one folder up
-from page import tables  # noqa: E402
-from users import (  # noqa: E402
+from docs.results.experiments import Bench, Row, Words, comparison, recxfer
+from docs.results.pages import run_page
+from docs.results.stamps import ROOT
+from docs.results.uaf.users import (
     decisions_of_run,
     information,
     own_masks,
     under_shuffled_decisions,
 )
+
+Mask: TypeAlias = tuple[int, ...]
+"""Blocks that are fine-tuned."""
 
 SEEDS = (0, 1, 2)
 NUM_BLOCKS = 4
@@ -43,19 +46,21 @@ TASKS = {
 }
 """What is transferred: the base's domain, the target, and what `--task` calls it."""
 
-LEARNED = {name: ["--method", "uaf", "--set", f"policy={name}"] for name in ("hard", "soft", "rl")}
-BASELINES = {
+LEARNED: dict[str, Words] = {
+    name: ["--method", "uaf", "--set", f"policy={name}"] for name in ("hard", "soft", "rl")
+}
+BASELINES: dict[str, Words] = {
     "finetune": ["--method", "finetune"],
     "probe": ["--method", "probe"],
     "peterrec": ["--method", "peterrec"],
 }
-CHANCE = {
+CHANCE: dict[str, Words] = {
     name: ["--method", "uaf", "--set", f"policy={name}", "--set", "rate=0.5"]
     for name in ("random", "layer-dropout")
 }
 """Policies by chance, which fine-tune half of the blocks."""
 
-VARIANTS = {
+VARIANTS: dict[str, Words] = {
     "hard": LEARNED["hard"],
     "hard, gru": [*LEARNED["hard"], "--set", "network=gru"],
     "hard, temperature stays at 10": [*LEARNED["hard"], "--set", "final_temperature=10"],
@@ -63,21 +68,25 @@ VARIANTS = {
     "rl, pays for pretrained blocks": [*LEARNED["rl"], "--set", "reward_paid=pretrained"],
     "rl, blocks cost nothing": [*LEARNED["rl"], "--set", "reward_cost=0"],
 }
-MASKS = [
+MASKS: list[Mask] = [
     mask for size in range(NUM_BLOCKS + 1)
     for mask in itertools.combinations(range(NUM_BLOCKS), size)
 ]  # fmt: skip
 """Every global strategy: which blocks are fine-tuned for everybody."""
 
-PRETRAINING = {"food": ["--epochs", 8], "kitchen": ["--epochs", 8], "ml1m": ["--epochs", 12]}
-ITEM_BUDGET = [
+PRETRAINING: dict[str, Words] = {
+    "food": ["--epochs", 8],
+    "kitchen": ["--epochs", 8],
+    "ml1m": ["--epochs", 12],
+}
+ITEM_BUDGET: Words = [
     "--epochs", 4, "--batch-size", 128, "--lr", 3e-4, "--set", "readout=last",
 ]  # fmt: skip
 """That of the page of PeterRec; histories are read at their last event, which was better there than
 at a token for all methods, and leaves nothing to train below the blocks."""
 
-PROFILE_BUDGET = ["--epochs", 6]
-PROFILE_PROBE = ["--epochs", 60, "--lr", 0.01]
+PROFILE_BUDGET: Words = ["--epochs", 6]
+PROFILE_PROBE: Words = ["--epochs", 60, "--lr", 0.01]
 REFERENCES = ("best fixed", "finetune", "random")
 METRIC = {"cross-domain": "NDCG@10", "profile": "log_likelihood"}
 """What validation chooses by."""
@@ -86,25 +95,27 @@ METRIC = {"cross-domain": "NDCG@10", "profile": "log_likelihood"}
 class Runs(Bench):
     """Runs of many methods from one base."""
 
-    def __init__(self, work, jobs, *, quick):
+    def __init__(self, work: Path, jobs: int, *, quick: bool) -> None:
         super().__init__(work, jobs, quick=quick)
         self.seeds = SEEDS[:1] if quick else SEEDS
 
-    def base(self, data):
+    def base(self, data: str) -> Path:
         """A nextitnet base, pretrained when it is first asked for."""
         return self.pretrained(
             data, self.work / f"base-{data}", "--backbone", "nextitnet", "--set", "width=64",
             *PRETRAINING[data],
         )  # fmt: skip
 
-    def transfer(self, name, methods, *, seeds=None):
+    def transfer(
+        self, name: str, methods: Mapping[str, Words], *, seeds: Sequence[int] | None = None
+    ) -> dict[str, list[Path]]:
         """Ask for runs of a task; returns each method's directories, one per seed."""
         source, target, task = TASKS[name]
         base = self.base(source)
         folder = self.work / f"{target}-{task.replace(':', '-')}"
         folder.mkdir(exist_ok=True)
         profile = task.startswith("profile")
-        runs = {}
+        runs: dict[str, list[Path]] = {}
         for seed in seeds or self.seeds:
             for method, words in methods.items():
                 run = folder / f"{re.sub(r'[^a-z0-9.]+', '-', method)}-{seed}"
@@ -119,7 +130,7 @@ class Runs(Bench):
         return runs
 
 
-def prepare(work, amazon):
+def prepare(work: Path, amazon: Path) -> None:
     """Both shops with each other's cold people, and ML-1M."""
     recxfer("prepare", "movielens-1m", work / "ml1m")
     for domain in ("food", "kitchen"):
@@ -131,12 +142,12 @@ def prepare(work, amazon):
         )  # fmt: skip
 
 
-def named(mask):
+def named(mask: Mask) -> str:
     """A mask as the page calls it."""
     return "blocks " + (",".join(map(str, mask)) or "none")
 
 
-def fixed(mask):
+def fixed(mask: Mask) -> Words:
     """A global strategy, as words of `transfer`."""
     if not mask:
         return ["--method", "uaf", "--set", "policy=frozen"]
@@ -144,7 +155,7 @@ def fixed(mask):
     return ["--method", "uaf", "--set", "policy=fixed", *blocks]
 
 
-def search(bench, name):
+def search(bench: Runs, name: str) -> dict[Mask, float]:
     """Every global strategy, seed 0: name to its validation metric."""
     masks = MASKS if not bench.quick else [(), (3,), (0, 1, 2, 3)]
     bench.transfer(name, {named(mask): fixed(mask) for mask in masks}, seeds=SEEDS[:1])
@@ -153,14 +164,14 @@ def search(bench, name):
     return dict(zip(masks, told, strict=True))
 
 
-def learn(bench, name):
+def learn(bench: Runs, name: str) -> tuple[dict[str, list[Path]], dict[Mask, float], Mask]:
     """All runs of a task by method; the best global strategy is found first.
 
     `last K` is the global strategy of the K highest blocks: to the bit what `last-layers` makes.
     It has one seed, that of the search, except in one task.
     """
     found = search(bench, name)
-    best = max(found, key=found.get)
+    best = max(found, key=found.__getitem__)
     global_ones = {f"last {k}": tuple(range(NUM_BLOCKS - k, NUM_BLOCKS)) for k in LAST}
     global_ones["best fixed"] = best
     asked = {named(mask): fixed(mask) for mask in global_ones.values()}
@@ -177,9 +188,9 @@ def learn(bench, name):
     return runs, found, best
 
 
-def policies(bench, names):
+def policies(bench: Runs, names: Sequence[str]) -> list[Row]:
     """The three policies against all baselines."""
-    found = []
+    found: list[Row] = []
     for name in names:
         runs, searched, best = learn(bench, name)
         profile = TASKS[name][2].startswith("profile")
@@ -199,9 +210,9 @@ def policies(bench, names):
     return found
 
 
-def decided(runs, name):
+def decided(runs: Mapping[str, Sequence[Path]], name: str) -> list[Row]:
     """What each policy decides: how often, for whom, and what becomes of it when shuffled."""
-    found = []
+    found: list[Row] = []
     for method in (*LEARNED, "random"):
         for seed, run in enumerate(runs[method]):
             facts = {"task": name, "method": method, "seed": seed}
@@ -225,7 +236,7 @@ def decided(runs, name):
     return found
 
 
-def variants(bench):
+def variants(bench: Runs) -> list[Row]:
     """Settings of the policies, one seed each."""
     name = "food to kitchen"
     runs = bench.transfer(name, VARIANTS, seeds=SEEDS[:1])
@@ -239,9 +250,9 @@ def variants(bench):
     return found
 
 
-def costs(bench):
+def costs(bench: Runs) -> list[Row]:
     """Of a step and of scoring a user: the benchmark, alone on the machine, with one thread."""
-    script = HERE.parents[2] / "tests" / "benchmarks" / "uaf_speed.py"
+    script = ROOT / "tests" / "benchmarks" / "uaf_speed.py"
     command = [sys.executable, str(script), "1", "64", "64"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     line = re.compile(
@@ -267,11 +278,10 @@ PARTS = {
 if __name__ == "__main__":
     torch.set_num_threads(1)
     run_page(
-        __doc__,
-        HERE,
+        "uaf",
+        __doc__ or "",
         bench=Runs,
         prepare=prepare,
         parts=PARTS,
         quick=("profiles",),
-        tables=tables,
     )

@@ -3,21 +3,29 @@
 Shape letters: R cases, N blocks, M masks.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from experiments import mean_over_seeds
+from numpy.typing import NDArray
+from torch import Tensor
 
-from recxfer.evaluation.cases import Protocol, cases_of, decisions_of
-from recxfer.evaluation.metrics.choice import measured, measures
-from recxfer.evaluation.metrics.contract import Predictions
-from recxfer.evaluation.ranking import rank
-from recxfer.evaluation.statistics import compare
+from docs.results.experiments import Row, Untrained, class_metrics, ranking_metrics
+from recxfer.data.rows import Batch, Rows
+from recxfer.evaluation.cases import Protocol, cases_of, diagnostics_of
+from recxfer.evaluation.metrics.contract import Array, Functional
+from recxfer.evaluation.ranking import class_scores, rank
+from recxfer.evaluation.statistics import compare, mean_over_seeds
 from recxfer.foundation.console import SilentReporter
+from recxfer.methods.uaf import UAFLearner, UAFModel
+from recxfer.models.scoring import Output
 from recxfer.runs.open import open_run
-from recxfer.runs.run import task_rows
-from recxfer.training.validation import class_scores
+from recxfer.runs.run import Run, task_rows
+
+Labels: TypeAlias = NDArray[np.int64]
 
 CPU = torch.device("cpu")
 SHUFFLES = 200
@@ -29,15 +37,22 @@ FEW = 2_000
 """Cases on which every mask of a trained network is tried, at most."""
 
 
-def decisions_of_run(run, part):
+def decisions_of_run(run: Path, part: Literal["valid", "test"]) -> Array:
     """Gates (R, N) of the cases of a part."""
     opened = open_run(run, CPU)
     if part == "test":
-        return cases_of(opened, Protocol(), None, torch.float32, SilentReporter())[0].decisions
-    return decisions_of(opened, opened.rows(part)).numpy()
+        gates = cases_of(opened, Protocol(), None, torch.float32, SilentReporter())[0].decisions
+        assert gates is not None
+        return gates
+    return gates_of(opened, opened.rows(part)).numpy()
 
 
-def information(run):
+def gates_of(opened: Run, rows: Rows) -> Tensor:
+    """Gates (R, N) of rows, of a run that decides."""
+    return diagnostics_of(opened, rows)["decisions"]
+
+
+def information(run: Path) -> list[Row]:
     """Mutual information, in bits, between decisions and what is known of a user.
 
     `halves`: between the decision that a user gets by every other event of the history and the one
@@ -50,17 +65,21 @@ def information(run):
     # One case per user, the last: those of one user would be found to be alike.
     _, behind = np.unique(rows.user_R.numpy()[::-1], return_index=True)
     rows = rows.take(torch.from_numpy(len(rows) - 1 - behind))
-    mask_R = masks(decisions_of(opened, rows).numpy())
+    mask_R = masks(gates_of(opened, rows).numpy())
     length_R = rows.length_R.numpy()
     edges = np.unique(np.quantile(length_R, np.linspace(0, 1, QUANTILES + 1)[1:-1]))
-    known = {"history length": (mask_R, np.searchsorted(edges, length_R))}
+    known: dict[str, tuple[Labels, Labels]] = {
+        "history length": (mask_R, np.searchsorted(edges, length_R))
+    }
     if not opened.task.ranks_items:
+        assert rows.target_R is not None
         known["label"] = mask_R, rows.target_R.numpy()
     long = rows.take((rows.length_R >= 2).nonzero().squeeze(1))
     if len(long):
-        known["halves"] = tuple(
-            masks(decisions_of(opened, every_other(long, offset)).numpy()) for offset in (0, 1)
+        one, other = (
+            masks(gates_of(opened, every_other(long, offset)).numpy()) for offset in (0, 1)
         )
+        known["halves"] = one, other
     found = [{"metric": "entropy", "value": mutual(mask_R, mask_R), "cases": mask_R.size}]
     draw = np.random.default_rng(0)
     for name, (one, other) in known.items():
@@ -76,7 +95,7 @@ def information(run):
     return found
 
 
-def every_other(rows, offset):
+def every_other(rows: Rows, offset: int) -> Rows:
     """The same rows with every second event of their histories, from the first or second on."""
     length_R = (rows.length_R - offset + 1) // 2
     start_R = length_R.cumsum(0) - length_R
@@ -86,14 +105,14 @@ def every_other(rows, offset):
     return replace(rows, item_E=item_E, start_R=start_R, length_R=length_R)
 
 
-def masks(gates):
+def masks(gates: Array) -> Labels:
     """Each row's decisions as one number."""
     return (gates >= 0.5) @ (2 ** np.arange(gates.shape[1]))
 
 
-def mutual(one, other):
+def mutual(one: Labels, other: Labels) -> float:
     """Mutual information of two labellings in bits, from their joint frequencies."""
-    one, other = (np.unique(x, return_inverse=True)[1] for x in (one, other))
+    one, other = (np.unique(labels, return_inverse=True)[1] for labels in (one, other))
     joint = np.zeros((one.max() + 1, other.max() + 1))
     np.add.at(joint, (one, other), 1 / one.size)
     independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
@@ -101,41 +120,45 @@ def mutual(one, other):
     return float((joint[there] * np.log2(joint[there] / independent[there])).sum())
 
 
-class Under:
+class Under(Untrained):
     """A run's learner with given decisions (R, N) in place of its own."""
 
-    def __init__(self, learner, gates):
+    def __init__(self, learner: UAFLearner, gates: Tensor) -> None:
         self.learner, self.gates = learner, gates
-        self.output = learner.output
 
-    def represent(self, model, batch):
+    def represent(self, model: UAFModel, batch: Batch) -> Tensor:
+        """User vectors under the given decisions."""
         return self.learner.represent_under(model, batch, self.gates[batch.row_B])
 
+    def output(self, model: UAFModel) -> Output:
+        """What scores items or classes."""
+        return self.learner.output(model)
 
-def of_gates(opened, rows, gates):
+
+def measured(opened: Run, rows: Rows, gates: Tensor) -> dict[str, Functional]:
     """Metrics of rows under given decisions."""
+    assert isinstance(opened.learner, UAFLearner)
     learner = Under(opened.learner, gates)
     if opened.task.ranks_items:
-        rank_R = rank(learner, opened.model, rows, device=CPU).rank_R.numpy()
-        cases = Predictions(target_R=rows.target_R.numpy() + 1, rank_R=rank_R)
-        return measured(measures(["HR", "NDCG", "MRR"], AT), cases)
+        return ranking_metrics(rank(learner, opened.model, rows, device=CPU).rank_R.numpy(), AT)
     score_RC = class_scores(learner, opened.model, rows, CPU).double().numpy()
-    cases = Predictions(target_R=rows.target_R.numpy(), score_RC=score_RC)
-    return measured(measures(["accuracy", "balanced_accuracy", "macro_f1", "AUC"], ()), cases)
+    assert rows.target_R is not None
+    return class_metrics(score_RC, rows.target_R.numpy())
 
 
-def under_shuffled_decisions(runs):
+def under_shuffled_decisions(runs: Sequence[Path]) -> list[Row]:
     """Test metrics with own decisions and with shuffled ones; means over seeds, in pairs."""
-    own, shuffled = [], []
+    owns: list[dict[str, Functional]] = []
+    others: list[dict[str, Functional]] = []
     for seed, run in enumerate(runs):
         opened = open_run(run, CPU)
         rows = opened.rows("test")
-        gates = decisions_of(opened, rows)
+        gates = gates_of(opened, rows)
         order_R = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-        own.append(of_gates(opened, rows, gates))
-        shuffled.append(of_gates(opened, rows, gates[order_R]))
+        owns.append(measured(opened, rows, gates))
+        others.append(measured(opened, rows, gates[order_R]))
     people = rows.user_R.numpy()
-    own, shuffled = mean_over_seeds(own), mean_over_seeds(shuffled)
+    own, shuffled = mean_over_seeds(owns), mean_over_seeds(others)
     return [
         {
             "metric": name,
@@ -148,17 +171,18 @@ def under_shuffled_decisions(runs):
     ]  # fmt: skip
 
 
-def own_masks(run):
+def own_masks(run: Path) -> list[Row]:
     """The policy against every mask for all, in its own trained network: what it learned from, and
     validation."""
     opened = open_run(run, CPU)
     metric = "NDCG@10" if opened.task.ranks_items else "AUC"
-    found = []
-    for part in ("train", "valid"):
+    found: list[Row] = []
+    parts: tuple[Literal["train", "valid"], ...] = ("train", "valid")
+    for part in parts:
         rows = task_rows(opened.task, opened.source, opened.target, part, opened.max_length)
         drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:FEW]
         rows = rows.take(drawn.sort().values)
-        gates = decisions_of(opened, rows)
+        gates = gates_of(opened, rows)
         num_blocks = gates.shape[1]
         tried = {"policy": gates}
         for number in range(2**num_blocks):
@@ -168,7 +192,7 @@ def own_masks(run):
         found += [
             {
                 "slice": name, "metric": metric, "cases": len(rows), "on": part,
-                "value": float(of_gates(opened, rows, gates)[metric](np.ones((1, len(rows))))[0]),
+                "value": float(measured(opened, rows, gates)[metric](np.ones((1, len(rows))))[0]),
             }
             for name, gates in tried.items()
         ]  # fmt: skip
