@@ -62,7 +62,7 @@ def world(tmp_path_factory):
     """
     from recxfer.commands import prepare
     from recxfer.foundation.config import Settings
-    from recxfer.foundation.console import SilentReporter
+    from recxfer.foundation.reporting import SilentReporter
 
     folder = tmp_path_factory.mktemp("world")
     _write_world(folder)
@@ -98,7 +98,7 @@ def bases(world, films):
     """Pretrained runs on `films`, by (backbone, objective)."""
     from recxfer.commands import pretrain
     from recxfer.foundation.config import Settings
-    from recxfer.foundation.console import SilentReporter
+    from recxfer.foundation.reporting import SilentReporter
 
     runs = {}
     for backbone in ("sasrec", "nextitnet"):
@@ -124,7 +124,7 @@ def content_base(world, films):
     """A run pretrained on `films` that knows items by their text."""
     from recxfer.commands import pretrain
     from recxfer.foundation.config import Settings
-    from recxfer.foundation.console import SilentReporter
+    from recxfer.foundation.reporting import SilentReporter
 
     small = ["width=16", "max_length=20", "backbone.dropout=0.0", "encoder_dropout=0.0"]
     config = pretrain.resolve(

@@ -24,8 +24,8 @@ from recxfer.evaluation.metrics.contract import Array, Functional, Predictions
 from recxfer.evaluation.slices.contract import Slice
 from recxfer.evaluation.slices.cutting import slices_of
 from recxfer.evaluation.statistics import compare, estimate, mean_over_seeds
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.device import choose_device
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import VectorLearner
 from recxfer.runs.open import open_run

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -20,7 +20,7 @@ from recxfer.foundation.plugins import plugin_warnings_to
 
 if TYPE_CHECKING:
     from recxfer.foundation.config import Config
-    from recxfer.foundation.console import Reporter
+    from recxfer.foundation.reporting import Reporter
 
 
 class Configured(Protocol):
@@ -50,6 +50,7 @@ def start(
     configure: Callable[[], Configured],
     common: Common,
     *,
+    logs: Sequence[str] = (),
     resumable: bool = False,
     together: bool = False,
 ) -> None:
@@ -59,6 +60,7 @@ def start(
         command: the subcommand's name.
         configure: makes the command's config out of its options.
         common: options of every command.
+        logs: as for `execute`.
         resumable: as for `execute`.
         together: as for `execute`.
     """
@@ -76,6 +78,7 @@ def start(
         work,
         as_json=common.json,
         quiet=common.quiet,
+        logs=logs,
         resumable=resumable,
         together=together,
     )
@@ -87,6 +90,7 @@ def execute(
     *,
     as_json: bool,
     quiet: bool,
+    logs: Sequence[str] = (),
     resumable: bool = False,
     together: bool = False,
 ) -> None:
@@ -97,6 +101,7 @@ def execute(
         work: takes a reporter, returns a result.
         as_json: whether stdout is one JSON object; warnings are then part of it.
         quiet: whether stderr stays silent but for errors.
+        logs: where else figures of training go, each `NAME:PLACE`.
         resumable: whether an interrupted command goes on with `--resume`.
         together: whether several processes that torchrun started do the work together. The first
             of them alone reports and prints.
@@ -105,7 +110,9 @@ def execute(
         InterruptedRunError: Ctrl-C or SIGTERM, where `--resume` goes on.
         UsageError: torchrun started several processes that would do the same work.
     """
-    from recxfer.foundation.console import RichReporter, SilentReporter
+    from recxfer.foundation.reporting import REPORTERS
+    from recxfer.foundation.reporting.log import open_log
+    from recxfer.foundation.reporting.many import Many
 
     # What torchrun sets is read here, so that torch is not loaded before it is needed.
     if not together and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -117,7 +124,9 @@ def execute(
     # Beside JSON only a person at a terminal is shown progress: in a file or a pipe, stderr then
     # holds nothing, or the one object that tells the error.
     silent = quiet or not first or (as_json and not sys.stderr.isatty())
-    reporter = SilentReporter() if silent else RichReporter()
+    screen = REPORTERS.resolve("silent" if silent else "rich")()
+    listeners = {f"--log-to {text}": open_log(text) for text in logs} if first else {}
+    reporter = Many(screen, listeners)
     started = time.perf_counter()
     try:
         with plugin_warnings_to(reporter.warn):

@@ -221,6 +221,14 @@ BatchSize = Annotated[
     int | None, typer.Option("--batch-size", help="Rows of a step, on average.", min=1)
 ]
 Lr = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to",
+        metavar="NAME:PATH",
+        help="Write figures while training: jsonl:FILE or tensorboard:FOLDER; can be repeated.",
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")
 ]

@@ -58,6 +58,7 @@ def transfer(
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: options.Lr = None,
+    log: options.Log = None,
     resume: options.Resume = False,
     *,
     common: options.Common,
@@ -83,4 +84,4 @@ def transfer(
             resume=resume,
         )
 
-    start("transfer", configure, common, resumable=True)
+    start("transfer", configure, common, logs=log or (), resumable=True)

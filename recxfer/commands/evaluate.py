@@ -30,7 +30,6 @@ from recxfer.evaluation.statistics import (
     holm,
 )
 from recxfer.foundation.config import Config, Settings
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     choose_device,
     choose_precision,
@@ -40,6 +39,7 @@ from recxfer.foundation.device import (
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.registry import suggestion
+from recxfer.foundation.reporting import Reporter
 from recxfer.runs.compatibility import warn_of_empty
 from recxfer.runs.open import Bases, open_run, refuse_unneeded_base
 from recxfer.runs.run import Run

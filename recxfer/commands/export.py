@@ -15,7 +15,6 @@ from recxfer.evaluation.cases import diagnostics_of
 from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Config, Settings
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     autocast,
     choose_device,
@@ -27,6 +26,7 @@ from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_file
 from recxfer.foundation.names import ITEM_ID, USER_ID
 from recxfer.foundation.registry import suggestion
+from recxfer.foundation.reporting import Reporter
 from recxfer.runs.header import read_header
 from recxfer.runs.multitask import find_task
 from recxfer.runs.open import open_run, refuse_unneeded_base
@@ -262,13 +262,13 @@ def _user_vectors(opened: Run, reporter: Reporter) -> Tensor:
     parts: list[tuple[Tensor, Tensor]] = []
     with (
         torch.inference_mode(),
-        reporter.track("encoding users", len(rows), "users") as tracker,
+        reporter.progress("encoding users", len(rows), "users") as progress,
     ):
         for row_B in evaluation_batches(rows):
             batch = rows.batch(row_B).to(opened.device)
             user_BD = learner.represent(opened.model, batch)
             parts.append((row_B, user_BD.float().cpu()))
-            tracker.advance(row_B.numel())
+            progress.advance(row_B.numel())
     vector_UD = torch.empty(len(rows), parts[0][1].shape[1])
     for row_B, user_BD in parts:
         vector_UD[row_B] = user_BD

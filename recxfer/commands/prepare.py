@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Config, Settings
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing, replaced_directory
 from recxfer.foundation.names import (
@@ -19,6 +18,7 @@ from recxfer.foundation.names import (
     USER_ID,
     USERS,
 )
+from recxfer.foundation.reporting import Reporter
 from recxfer.preparing.images import MAX_PIXELS
 from recxfer.preparing.links import read_neighbours
 from recxfer.preparing.pipeline import Prepared, Recipe, Surroundings, prepare_tables

@@ -4,31 +4,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from recxfer.commands.pretrain_config import PretrainConfig, PretrainData, PretrainResult
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import (
-    next_item_cases,
     next_item_training,
-    people_apart,
     share_of_people,
 )
 from recxfer.data.rows import Rows
 from recxfer.foundation import distributed
 from recxfer.foundation.config import Component, Config, Settings
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import (
     choose_device,
     choose_precision,
     keep_freed_memory,
     set_threads,
 )
-from recxfer.foundation.errors import ConfigError, DataError, UsageError
+from recxfer.foundation.errors import ConfigError, UsageError
+from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
-from recxfer.methods.contract import AnyObjective, Phase, Pretraining
+from recxfer.methods.contract import AnyObjective, Phase
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.contract import Backbone
@@ -46,16 +43,10 @@ from recxfer.runs.header import (
 from recxfer.runs.item_content import build_item_encoders, read_items_of
 from recxfer.runs.record import DataPaths, RunRecord, relative_path
 from recxfer.runs.run import write_run
+from recxfer.training.held_out import check_metric_of, hold_out
 from recxfer.training.optim import OptimConfig
 from recxfer.training.session import Session, claim_output, finished_before, release_output
 from recxfer.training.state import FitState
-from recxfer.training.validation import (
-    RECOGNITION,
-    PeopleValidation,
-    Validates,
-    Validation,
-    check_metric,
-)
 
 
 def resolve(
@@ -158,12 +149,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     )
     backbone = _build_backbone(config, dataset, objective, rng)
     pretraining = objective.build(backbone, rng)
-    metric = config.optim.metric
-    check_metric(
-        metric,
-        ranks_items=objective.item_learner() is not None,
-        people=pretraining.measure is not None,
-    )
+    check_metric_of(objective, pretraining, config.optim.metric)
     model: nn.Module = pretraining.model.to(device)
     read_items_of(model, dataset, reporter)
     header = _header(config, dataset, backbone, objective)
@@ -187,7 +173,9 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, windows=config.data.windows)
     rows = share_of_people(rows, config.data.train_share, rng)
-    rows, validation = _apart(dataset, pretraining, objective, rows, rng, device, reporter, metric)
+    rows, validation = hold_out(
+        dataset, pretraining, objective, rows, rng, device, reporter, config.optim.metric
+    )
     pretraining.learner.observe(model, rows)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     session = Session(
@@ -285,49 +273,6 @@ def _build_backbone(
     if objective.content is not None:
         build_item_encoders(backbone, objective.content, dataset, rng)
     return backbone
-
-
-def _apart(
-    dataset: Dataset,
-    pretraining: Pretraining[Any],
-    objective: AnyObjective,
-    rows: Rows,
-    rng: Rng,
-    device: torch.device,
-    reporter: Reporter,
-    metric: str | None,
-) -> tuple[Rows, Validates]:
-    """What is trained on, and what is kept apart to choose the best epoch by."""
-    max_length = pretraining.model.backbone.config.max_length
-    ranking = None
-    if objective.item_learner() is not None:
-        held_out = _held_out(dataset, max_length)
-        of_items = None if metric == RECOGNITION else metric
-        ranking = Validation.of(
-            pretraining.learner, held_out, rng, device, ranks_items=True, metric=of_items
-        )
-    if pretraining.measure is None:
-        assert ranking is not None, "an objective ranks items or measures people"
-        return rows, ranking
-    rows, people = people_apart(dataset, rows, max_length)
-    for found, part in ((rows, "training"), (people, "validation")):
-        if len(found) < 2:
-            raise DataError(
-                f"{dataset.path} has {len(found)} {part} people with two training events or more: "
-                "they cannot be compared",
-                hint="prepare a larger dataset",
-            )
-    return rows, PeopleValidation.of(pretraining.measure, people, ranking, rng, reporter, metric)
-
-
-def _held_out(dataset: Dataset, max_length: int) -> Rows:
-    rows = next_item_cases(dataset, "valid", max_length)
-    if len(rows) == 0:
-        raise DataError(
-            f"{dataset.path} has no validation event with a history before it",
-            hint="prepare a larger dataset, or another --split",
-        )
-    return rows
 
 
 def _portable(objective: AnyObjective) -> Config:

@@ -11,13 +11,13 @@ from recxfer.commands.transfer_config import (
     TransferResult,
     resolve,
 )
-from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.device import (
     choose_device,
     choose_precision,
     keep_freed_memory,
     set_threads,
 )
+from recxfer.foundation.reporting import Reporter, SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import adapt
 from recxfer.runs.counts import count, count_body

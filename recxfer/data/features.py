@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from recxfer.data.tables import write_table
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.files import replaced_file
 from recxfer.foundation.names import FEATURES, ITEM
+from recxfer.foundation.reporting import Reporter
 
 VECTOR: Final = "vector"
 

@@ -19,11 +19,11 @@ from recxfer.evaluation.metrics.choice import Measure, measured, offered
 from recxfer.evaluation.metrics.contract import Functional, Need, Predictions
 from recxfer.evaluation.popularity import item_popularity
 from recxfer.evaluation.ranking import class_scores, rank
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import autocast
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.files import canonical_json, replaced_file, sha256_of, sha256_of_text
 from recxfer.foundation.names import CHECKPOINT, USER
+from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.runs.run import Run
 

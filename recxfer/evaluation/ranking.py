@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recxfer.data.batches import evaluation_batches
 from recxfer.data.rows import Batch, Rows, Seen
 from recxfer.evaluation.candidates import count_seen, draw_candidates, flat_seen
-from recxfer.foundation.console import Reporter, SilentReporter
+from recxfer.foundation.reporting import Reporter, SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import AnyLearner, VectorLearner
 
@@ -163,10 +163,10 @@ def _batches(
     rows: Rows, device: torch.device, description: str, reporter: Reporter | None
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Row numbers and their batches, on the device, in inference mode, with a progress bar."""
-    with (reporter or SilentReporter()).track(description, len(rows), "rows") as tracker:
+    with (reporter or SilentReporter()).progress(description, len(rows), "rows") as progress:
         for row_B in evaluation_batches(rows):
             yield row_B, rows.batch(row_B).to(device)
-            tracker.advance(row_B.numel())
+            progress.advance(row_B.numel())
 
 
 def _scored(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
-from recxfer.foundation.console import Reporter
+from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.models.backbones.contract import Backbone

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
+from recxfer.foundation.reporting import Reporter
 from recxfer.methods.contract import Base, Needs
 from recxfer.methods.task import Task, parse_task
 from recxfer.models.backbones.contract import Backbone

@@ -6,8 +6,8 @@ from torch import nn
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.features import cached_features
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import DataError
+from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import attach, read_content, reads_content, unread

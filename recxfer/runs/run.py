@@ -18,7 +18,6 @@ from recxfer.data import examples
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
 from recxfer.foundation import tensors
-from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.errors import CheckpointError, UsageError
 from recxfer.foundation.files import replaced_directory, write_json
 from recxfer.foundation.names import (
@@ -29,6 +28,7 @@ from recxfer.foundation.names import (
     RUN_JSON,
     VOCABULARY,
 )
+from recxfer.foundation.reporting import Reporter, SilentReporter
 from recxfer.methods.contract import AnyLearner, VectorLearner
 from recxfer.methods.task import Task
 from recxfer.models.content.attach import reads_content

@@ -6,8 +6,8 @@ from pathlib import Path
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import share_of_people
 from recxfer.data.rows import Rows
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Needs
 from recxfer.methods.task import Task

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from recxfer.data.batches import evaluation_batches, training_batches
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation import distributed
-from recxfer.foundation.console import Reporter, Tracker
 from recxfer.foundation.device import autocast
 from recxfer.foundation.errors import DivergedError
+from recxfer.foundation.reporting import Progress, Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Phase
 from recxfer.training.optim import OptimConfig, build_optimiser, learning_rate
@@ -23,7 +23,8 @@ SAVE_SECONDS = 300.0
 """Within an epoch, the state is saved this often; it is always saved between epochs."""
 
 CHECK_STEPS = 50
-"""Steps between two looks at whether the loss is finite; each look waits for the device."""
+"""Steps between two looks at whether the loss is finite; each look waits for the device. Logs have
+a line for each of them."""
 
 Validate = Callable[[nn.Module], dict[str, float]]
 Save = Callable[[FitState, nn.Module, torch.optim.Optimizer], None]
@@ -78,13 +79,16 @@ def fit(
     if saved is not None:
         model.load_state_dict(saved.model)
         saved.restore_optimiser(optimiser)
-    with training.reporter.track(f"{phase.name}", epochs, "epochs") as epochs_done:
+    with training.reporter.progress(f"{phase.name}", epochs, "epochs") as epochs_done:
         epochs_done.advance(state.epoch)
         while state.epoch < epochs and not _out_of_patience(state, optim):
             _train_epoch(model, phase, training, state, optimiser, epochs)
             state.epoch, state.step = state.epoch + 1, 0
-            if state.epoch % optim.validate_every == 0 or state.epoch == epochs:
-                _validate(model, phase, training, state)
+            try:
+                if state.epoch % optim.validate_every == 0 or state.epoch == epochs:
+                    _validate(model, phase, training, state)
+            finally:  # an epoch after which training ends by an error is told as well
+                training.reporter.record(state.steps, state.history[-1])
             epochs_done.advance(1, **_shown(state, training.metric))
             training.save(state, model, optimiser)
     model.load_state_dict(state.best, strict=False)
@@ -146,7 +150,7 @@ def _train_epoch(
     started = last_save = time.perf_counter()
     pending: list[Tensor] = []
     description = f"{phase.name} epoch {state.epoch + 1}"
-    with training.reporter.track(description, len(training.rows), "rows") as tracker:
+    with training.reporter.progress(description, len(training.rows), "rows") as progress:
         for step in range(state.step, len(batches)):
             # The first process draws what one alone would draw.
             mine = () if distributed.is_first() else (distributed.rank(),)
@@ -167,11 +171,11 @@ def _train_epoch(
                 nn.utils.clip_grad_norm_(trained, optim.clip)
             optimiser.step()
             pending.append(loss)
-            state.step = step + 1
+            state.step, state.steps = step + 1, state.steps + 1
             state.sequences += batches[step].numel()
-            tracker.advance(batches[step].numel())
+            progress.advance(batches[step].numel())
             if stop or len(pending) == CHECK_STEPS or state.step == len(batches):
-                _settle(state, pending, phase, tracker)
+                _settle(state, pending, phase, rate, training.reporter, progress)
                 if stop or time.perf_counter() - last_save > SAVE_SECONDS:
                     training.save(state, model, optimiser)
                     last_save = time.perf_counter()
@@ -188,10 +192,20 @@ def _train_epoch(
     )
 
 
-def _settle(state: FitState, pending: list[Tensor], phase: Phase, tracker: Tracker) -> None:
-    """Bring the losses of the last steps to the CPU and look at them."""
+def _settle(
+    state: FitState,
+    pending: list[Tensor],
+    phase: Phase,
+    rate: float,
+    reporter: Reporter,
+    progress: Progress,
+) -> None:
+    """Bring the losses of the last steps to the CPU, tell their mean and look at them."""
     values = torch.stack(pending).double().tolist()
     pending.clear()
+    mean = sum(values) / len(values)
+    told = {"phase": phase.name, "epoch": state.epoch + 1, "lr": rate, "step_loss": mean}
+    reporter.record(state.steps, told)
     state.loss_sum += sum(values)
     if not math.isfinite(state.loss_sum):
         raise DivergedError(
@@ -199,7 +213,7 @@ def _settle(state: FitState, pending: list[Tensor], phase: Phase, tracker: Track
             f"by step {state.step}",
             hint="lower --lr, keep --set optim.clip=1, or use --precision fp32",
         )
-    tracker.advance(0, loss=values[-1])
+    progress.advance(0, loss=values[-1])
 
 
 def _validate(model: nn.Module, phase: Phase, training: Training, state: FitState) -> None:

@@ -14,11 +14,11 @@ from torch import nn
 
 from recxfer.data.rows import Rows
 from recxfer.foundation import distributed
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.device import autocast
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.files import refuse_existing
 from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
+from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import AnyLearner, Phase

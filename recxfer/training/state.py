@@ -24,6 +24,9 @@ class FitState:
     step: int = 0
     """Batches of the current epoch that are done."""
 
+    steps: int = 0
+    """Optimiser steps of the run: where figures stand in a log."""
+
     loss_sum: float = 0.0
     """Sum of the batch losses of the current epoch."""
 
@@ -53,7 +56,7 @@ class FitState:
         return {}
 
 
-_SCALARS = ("phase", "epoch", "step", "loss_sum", "best_epoch", "best_value", "history")
+_SCALARS = ("phase", "epoch", "step", "steps", "loss_sum", "best_epoch", "best_value", "history")
 
 
 def save_state(
@@ -111,7 +114,9 @@ def load_state(path: Path, depends_on: Mapping[str, Any]) -> SavedState:
     for name, value in groups["optimiser"].items():
         index, _, key = name.partition(".")
         optimiser.setdefault(int(index), {})[key] = value
-    state = FitState(**{name: header[name] for name in _SCALARS}, best=groups["best"])
+    state = FitState(
+        **{name: header[name] for name in _SCALARS if name in header}, best=groups["best"]
+    )
     return SavedState(state, groups["model"], optimiser)
 
 

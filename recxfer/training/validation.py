@@ -13,8 +13,8 @@ from recxfer.data.rows import Rows
 from recxfer.evaluation.metrics.choice import Measure, fitting, measures
 from recxfer.evaluation.metrics.contract import Need, Predictions
 from recxfer.evaluation.ranking import class_scores, rank
-from recxfer.foundation.console import Reporter, SilentReporter
 from recxfer.foundation.errors import ConfigError, DataError
+from recxfer.foundation.reporting import Reporter, SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import AnyLearner
 

@@ -32,9 +32,12 @@ OPTIONS = {
         "--min-item-events", "--split", "--link", "--exclude-users", "--exclude-items",
         "--vocabulary", "--list",
     },
-    "pretrain": {"--objective", "--backbone", "--epochs", "--batch-size", "--lr", "--resume"},
+    "pretrain": {
+        "--objective", "--backbone", "--epochs", "--batch-size", "--lr", "--log-to", "--resume",
+    },
     "transfer": {
-        "--method", "--task", "--source", "--epochs", "--batch-size", "--lr", "--resume", "--list",
+        "--method", "--task", "--source", "--epochs", "--batch-size", "--lr", "--log-to",
+        "--resume", "--list",
     },
     "evaluate": {
         "--base", "--dataset", "--on", "--at", "--metrics", "--candidates", "--keep-seen", "--by",

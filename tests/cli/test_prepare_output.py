@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from recxfer.cli.app import app
 from recxfer.cli.tables.prepare import render
 from recxfer.commands.prepare import PrepareConfig, run
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.preparing.pipeline import Recipe
 
 LOG = "user,item,time\n" + "".join(f"u{u},i{(u + t) % 5},{t}\n" for u in range(9) for t in range(6))

@@ -62,7 +62,10 @@ def test_two_processes_make_the_run_of_one(objective, toy, tmp_path):
 
 def test_resume_and_errors_are_everybodys(toy, tmp_path):
     words = ["pretrain", toy, tmp_path / "run", *SMALL, "--set", "width=16"]
-    assert recxfer(*words, processes=2).returncode == 0
+    log = tmp_path / "log.jsonl"
+    assert recxfer(*words, "--log-to", f"jsonl:{log}", processes=2).returncode == 0
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["epoch"] for line in told if "NDCG@10" in line] == [1, 2]  # the first tells alone
     again = recxfer(*words, "--resume", processes=2)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["epochs"] == 2

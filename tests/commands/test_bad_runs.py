@@ -10,9 +10,9 @@ import torch
 from recxfer.commands import evaluate, export, prepare, pretrain, transfer
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")

@@ -16,9 +16,9 @@ from recxfer.evaluation import cases
 from recxfer.evaluation.metrics import DEFAULT_METRICS
 from recxfer.evaluation.metrics.choice import fitting, offered
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")

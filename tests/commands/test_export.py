@@ -13,8 +13,8 @@ from recxfer.commands import export, transfer
 from recxfer.data.dataset import Dataset
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import DataError, UsageError
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from PIL import Image
 from recxfer.commands.prepare import PrepareConfig, resolve, run
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.preparing import intake
 from recxfer.preparing.pipeline import Recipe
 from recxfer.preparing.sources.download import cache_directory

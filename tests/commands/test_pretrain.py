@@ -4,8 +4,8 @@ import pytest
 
 from recxfer.commands import pretrain
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError, UsageError
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.models.backbones.sasrec import SASRec
 
 SMALL = ["backbone.width=8", "optim.epochs=1"]

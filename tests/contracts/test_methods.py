@@ -9,8 +9,8 @@ from recxfer.commands import pretrain, transfer
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import trained_names

@@ -9,9 +9,9 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_training
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods import OBJECTIVES
 from recxfer.methods.contract import Objective

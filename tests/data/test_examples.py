@@ -8,7 +8,7 @@ from recxfer.commands import prepare
 from recxfer.data import examples
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recxfer.data.features import cached_features
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.reporting import SilentReporter
 
 
 @pytest.fixture

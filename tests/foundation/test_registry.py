@@ -6,11 +6,12 @@ from recxfer.evaluation.metrics import METRICS
 from recxfer.evaluation.slices import SLICERS
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.registry import Entry, Table, suggestion
+from recxfer.foundation.reporting import REPORTERS
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
 from recxfer.preparing.sources import SOURCES
 
-TABLES = [SOURCES, BACKBONES, OBJECTIVES, METHODS, METRICS, SLICERS]
+TABLES = [SOURCES, BACKBONES, OBJECTIVES, METHODS, METRICS, SLICERS, REPORTERS]
 
 
 def test_an_entry_is_imported_when_asked_for():

@@ -12,9 +12,9 @@ from recxfer.commands import transfer
 from recxfer.data.dataset import Dataset
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.linear_adaptor import LinearAdaptor, LinearAdaptorConfig
 from recxfer.methods.task import Task

@@ -69,7 +69,7 @@ def test_a_rate_slows_a_parameter_down(slow, films, bases, tmp_path, monkeypatch
     """Through the real loop: Adam's first steps are as long as the rate."""
     from recxfer.commands import transfer
     from recxfer.foundation.config import Settings
-    from recxfer.foundation.console import SilentReporter
+    from recxfer.foundation.reporting import SilentReporter
     from recxfer.methods import finetune
     from recxfer.runs.open import open_base, open_run
 

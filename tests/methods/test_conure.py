@@ -7,9 +7,9 @@ from recxfer.commands import transfer
 from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.header import read_header
 from recxfer.runs.open import open_run
 

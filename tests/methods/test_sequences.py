@@ -7,8 +7,8 @@ from recxfer.commands import evaluate, prepare, transfer
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
 
 CPU = torch.device("cpu")

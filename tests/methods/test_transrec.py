@@ -11,9 +11,9 @@ from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_training
 from recxfer.foundation import distributed, tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig
 from recxfer.models.content.attach import attach, content_table

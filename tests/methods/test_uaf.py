@@ -10,9 +10,9 @@ from recxfer.data.rows import Rows
 from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.methods.uaf import UAF, UAFConfig, UAFLearner

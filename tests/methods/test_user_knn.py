@@ -8,7 +8,7 @@ import torch
 from recxfer.commands import transfer
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.methods.user_knn import TIE
 from recxfer.runs.open import open_run
 from recxfer.runs.run import task_rows

@@ -11,8 +11,8 @@ from recxfer.commands import prepare
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_cases, next_item_training
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.preparing.linked_split import exposed
 
 

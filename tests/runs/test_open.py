@@ -8,7 +8,7 @@ import torch
 from recxfer.commands import evaluate, transfer
 from recxfer.evaluation.ranking import class_scores
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs import open as open_module
 from recxfer.runs.open import Bases, open_run
 

@@ -9,9 +9,9 @@ import pytest
 
 from recxfer.commands import pretrain, transfer
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, DivergedError, UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY, RESUME
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.training import session
 
 SETTINGS = ["width=16", "max_length=20", "dropout=0.2", "optim.batch_size=8"]

@@ -12,9 +12,9 @@ from recxfer.evaluation.metrics.ranks import HitRate
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError
 from recxfer.foundation.names import CHECKPOINT, HISTORY
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.runs.open import open_run
 from recxfer.training.optim import OptimConfig

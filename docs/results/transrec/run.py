@@ -40,8 +40,8 @@ from recxfer.data.rows import Batch
 from recxfer.evaluation.metrics.contract import Functional
 from recxfer.evaluation.ranking import rank
 from recxfer.evaluation.statistics import estimate, mean_over_seeds
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.names import INTERACTIONS, ITEM_ID, USER_ID
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.methods.contract import VectorLearner
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.table import ContentTable

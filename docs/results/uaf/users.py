@@ -19,7 +19,7 @@ from recxfer.evaluation.cases import Protocol, cases_of, diagnostics_of
 from recxfer.evaluation.metrics.contract import Array, Functional
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.evaluation.statistics import compare, mean_over_seeds
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.methods.uaf import UAFLearner, UAFModel
 from recxfer.models.scoring import Output
 from recxfer.runs.open import open_run

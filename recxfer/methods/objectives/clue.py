@@ -20,9 +20,9 @@ from recxfer.data.rows import Batch, Rows
 from recxfer.data.view_choice import ViewConfig, Views
 from recxfer.data.views import View
 from recxfer.foundation.config import Config
-from recxfer.foundation.console import Reporter
 from recxfer.foundation.distributed import gather
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
+from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Objective, Pretraining, VectorLearner
 from recxfer.methods.objectives.collapse import judge, measure_people

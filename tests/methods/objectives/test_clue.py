@@ -14,9 +14,9 @@ from recxfer.data.rows import Rows
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
 from recxfer.foundation.errors import ConfigError, DataError, DivergedError, UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.objectives.clue import Clue, ClueConfig

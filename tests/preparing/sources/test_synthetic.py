@@ -8,7 +8,7 @@ from recxfer.commands import prepare, pretrain
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_cases
 from recxfer.foundation.config import Settings
-from recxfer.foundation.console import SilentReporter
+from recxfer.foundation.reporting import SilentReporter
 from recxfer.preparing.sources import synthetic
 from recxfer.preparing.sources.contract import Request
 from recxfer.preparing.sources.synthetic import Synthetic, SyntheticConfig

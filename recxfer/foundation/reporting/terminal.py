@@ -1,76 +1,27 @@
-"""Talking to a person while something runs: notes, warnings and progress, all on stderr."""
+"""Talk to a person while something runs: notes, warnings and progress, all on stderr."""
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Display
 from rich.text import Text
 
+from recxfer.foundation.reporting.contract import Progress
+
 LOG_SECONDS = 15.0
-"""Where stderr is no terminal, a tracker writes a line this often at most."""
-
-
-class Tracker(Protocol):
-    """A piece of work that is being counted."""
-
-    def advance(self, count: int = 1, **fields: float | str) -> None:
-        """Count some of it as done, and show these values beside it."""
-        ...
-
-
-class Reporter(Protocol):
-    """Whoever wants to know what is going on."""
-
-    def note(self, message: str) -> None:
-        """Something worth knowing."""
-        ...
-
-    def warn(self, message: str) -> None:
-        """Something that may not be what the user wants."""
-        ...
-
-    def track(
-        self, description: str, total: int | None, unit: str
-    ) -> AbstractContextManager[Tracker]:
-        """Count work while the block runs; nested blocks are shown below one another."""
-        ...
-
-
-class _Untracked:
-    def advance(self, count: int = 1, **fields: float | str) -> None:
-        """Nobody watches."""
-
-
-@dataclass
-class SilentReporter:
-    """Shows nothing; keeps the warnings for whoever asks."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def note(self, message: str) -> None:
-        """See `Reporter.note`."""
-
-    def warn(self, message: str) -> None:
-        """See `Reporter.warn`."""
-        self.warnings.append(message)
-
-    @contextmanager
-    def track(self, description: str, total: int | None, unit: str) -> Iterator[Tracker]:
-        """See `Reporter.track`."""
-        yield _Untracked()
+"""Where stderr is no terminal, progress writes a line this often at most."""
 
 
 class _Rate(ProgressColumn):
@@ -86,21 +37,21 @@ class _Rate(ProgressColumn):
 
 @dataclass
 class _Bar:
-    """A tracker drawn as one line of a rich display."""
+    """Progress drawn as one line of a rich display."""
 
-    progress: Progress
+    display: Display
     task: TaskID
 
     def advance(self, count: int = 1, **fields: float | str) -> None:
-        """See `Tracker.advance`."""
+        """See `Progress.advance`."""
         if fields:
-            self.progress.update(self.task, shown=_text(fields))
-        self.progress.advance(self.task, count)
+            self.display.update(self.task, shown=_text(fields))
+        self.display.advance(self.task, count)
 
 
 @dataclass
 class _Log:
-    """A tracker for files and pipes: a line now and then."""
+    """Progress for files and pipes: a line now and then."""
 
     console: Console
     description: str
@@ -111,7 +62,7 @@ class _Log:
     written: float = field(default_factory=time.monotonic)
 
     def advance(self, count: int = 1, **fields: float | str) -> None:
-        """See `Tracker.advance`."""
+        """See `Progress.advance`."""
         self.done += count
         self.fields |= fields
         if time.monotonic() - self.written >= LOG_SECONDS:
@@ -129,7 +80,7 @@ class RichReporter:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._progress: Progress | None = None
+        self._open: Display | None = None
         self.warnings: list[str] = []
 
     def note(self, message: str) -> None:
@@ -142,26 +93,26 @@ class RichReporter:
         self._print(f"warning: {message}", "yellow")
 
     @contextmanager
-    def track(self, description: str, total: int | None, unit: str) -> Iterator[Tracker]:
-        """See `Reporter.track`."""
+    def progress(self, description: str, total: int | None, unit: str) -> Iterator[Progress]:
+        """See `Reporter.progress`."""
         if not self._console.is_terminal:
             yield _Log(self._console, description, total, unit)
             return
-        with self._display() as progress:
-            task = progress.add_task(description, total=total, unit=unit, shown="")
+        with self._display() as display:
+            task = display.add_task(description, total=total, unit=unit, shown="")
             try:
-                yield _Bar(progress, task)
+                yield _Bar(display, task)
             finally:
-                progress.refresh()  # a block shorter than a frame is drawn once, too
-                progress.remove_task(task)
+                display.refresh()  # a block shorter than a frame is drawn once, too
+                display.remove_task(task)
 
     @contextmanager
-    def _display(self) -> Iterator[Progress]:
+    def _display(self) -> Iterator[Display]:
         """The display that is on screen; the outermost block puts it there and takes it away."""
-        if self._progress is not None:
-            yield self._progress
+        if self._open is not None:
+            yield self._open
             return
-        with Progress(
+        with Display(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -170,11 +121,14 @@ class RichReporter:
             TextColumn("{task.fields[shown]}"),
             console=self._console,
             transient=True,
-        ) as self._progress:
+        ) as self._open:
             try:
-                yield self._progress
+                yield self._open
             finally:
-                self._progress = None
+                self._open = None
+
+    def record(self, step: int, values: Mapping[str, float | str]) -> None:
+        """See `Reporter.record`: progress shows the latest figures."""
 
     def _print(self, message: str, style: str) -> None:
         self._console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)

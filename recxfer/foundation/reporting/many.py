@@ -1,0 +1,54 @@
+"""Tell several reporters the same."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+from recxfer.foundation.reporting.contract import Progress, Reporter
+
+
+class Many:
+    """A reporter that is watched, and others that listen.
+
+    A listener that fails is left out from then on, with one warning: it must not end what it
+    listens to.
+    """
+
+    def __init__(self, watched: Reporter, listeners: Mapping[str, Reporter]) -> None:
+        """Put reporters together.
+
+        Args:
+            watched: shows progress too.
+            listeners: by the names that a warning calls them by.
+        """
+        self.warnings = watched.warnings
+        self._watched = watched
+        self._listeners = dict(listeners)
+
+    def note(self, message: str) -> None:
+        """See `Reporter.note`."""
+        self._watched.note(message)
+        self._tell(lambda listener: listener.note(message))
+
+    def warn(self, message: str) -> None:
+        """See `Reporter.warn`."""
+        self._watched.warn(message)
+        self._tell(lambda listener: listener.warn(message))
+
+    def progress(
+        self, description: str, total: int | None, unit: str
+    ) -> AbstractContextManager[Progress]:
+        """See `Reporter.progress`: of the one that is watched."""
+        return self._watched.progress(description, total, unit)
+
+    def record(self, step: int, values: Mapping[str, float | str]) -> None:
+        """See `Reporter.record`."""
+        self._watched.record(step, values)
+        self._tell(lambda listener: listener.record(step, values))
+
+    def _tell(self, message: Callable[[Reporter], None]) -> None:
+        for name, listener in list(self._listeners.items()):
+            try:
+                message(listener)
+            except Exception as error:
+                del self._listeners[name]
+                self._watched.warn(f"{name} is left out from here on: {error}")

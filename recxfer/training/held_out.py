@@ -1,0 +1,96 @@
+"""Hold out what chooses the best epoch of a pretraining."""
+
+from typing import Any
+
+import torch
+
+from recxfer.data.dataset import Dataset
+from recxfer.data.examples import next_item_cases, people_apart
+from recxfer.data.rows import Rows
+from recxfer.foundation.errors import DataError
+from recxfer.foundation.reporting import Reporter
+from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import AnyObjective, Pretraining
+from recxfer.training.validation import (
+    RECOGNITION,
+    PeopleValidation,
+    Validates,
+    Validation,
+    check_metric,
+)
+
+
+def check_metric_of(
+    objective: AnyObjective, pretraining: Pretraining[Any], metric: str | None
+) -> None:
+    """Refuse a metric that the validation of an objective cannot measure.
+
+    Raises:
+        ConfigError: it cannot, and what it can.
+    """
+    check_metric(
+        metric,
+        ranks_items=objective.item_learner() is not None,
+        people=pretraining.measure is not None,
+    )
+
+
+def hold_out(
+    dataset: Dataset,
+    pretraining: Pretraining[Any],
+    objective: AnyObjective,
+    rows: Rows,
+    rng: Rng,
+    device: torch.device,
+    reporter: Reporter,
+    metric: str | None,
+) -> tuple[Rows, Validates]:
+    """Part what is trained on from what chooses the best epoch.
+
+    Args:
+        dataset: what is pretrained on.
+        pretraining: the model, and who measures people held out, if anybody does.
+        objective: which ranks held-out events, or looks at people held out, or does both.
+        rows: training rows.
+        rng: names the streams of samples.
+        device: where the model is.
+        reporter: told what the objective warns of.
+        metric: what chooses the best epoch, or None for the default.
+
+    Returns:
+        The rows that are left to train on, and the validation.
+
+    Raises:
+        ConfigError: the metric does not fit.
+        DataError: there is too little to hold out.
+    """
+    max_length = pretraining.model.backbone.config.max_length
+    ranking = None
+    if objective.item_learner() is not None:
+        held_out = _held_out(dataset, max_length)
+        of_items = None if metric == RECOGNITION else metric
+        ranking = Validation.of(
+            pretraining.learner, held_out, rng, device, ranks_items=True, metric=of_items
+        )
+    if pretraining.measure is None:
+        assert ranking is not None, "an objective ranks items or measures people"
+        return rows, ranking
+    rows, people = people_apart(dataset, rows, max_length)
+    for found, part in ((rows, "training"), (people, "validation")):
+        if len(found) < 2:
+            raise DataError(
+                f"{dataset.path} has {len(found)} {part} people with two training events or more: "
+                "they cannot be compared",
+                hint="prepare a larger dataset",
+            )
+    return rows, PeopleValidation.of(pretraining.measure, people, ranking, rng, reporter, metric)
+
+
+def _held_out(dataset: Dataset, max_length: int) -> Rows:
+    rows = next_item_cases(dataset, "valid", max_length)
+    if len(rows) == 0:
+        raise DataError(
+            f"{dataset.path} has no validation event with a history before it",
+            hint="prepare a larger dataset, or another --split",
+        )
+    return rows
