@@ -1,7 +1,6 @@
 """What tests share: quiet torch, hypothesis profiles, small worlds prepared once, and faults."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -17,126 +16,48 @@ settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-PEOPLE, FILMS, BOOKS = 120, 24, 30
 
+@pytest.fixture(scope="session")
+def planted():
+    """The world that contract tests share; what is asked for is made then."""
+    from recxfer.testing.world import shared_world
 
-def _films(draw: random.Random, person: int) -> list[int]:
-    """Even people walk upwards through the even films, odd people through the odd ones."""
-    here = draw.randrange(FILMS // 2)
-    walk = [(here + step) % (FILMS // 2) for step in range(draw.randint(4, 14))]
-    return [2 * film + person % 2 for film in walk]
-
-
-def _write_world(folder) -> None:
-    """Films and books of the same people: taste is the parity of the person, everywhere.
-
-    The text of an item says its parity and where on the walk it stands.
-    """
-    draw = random.Random(0)
-    films, books, people = ["user,item,time"], ["user,item,time"], ["user,taste,group"]
-    for person in range(PEOPLE):
-        people.append(f"u{person},{'odd' if person % 2 else 'even'},{'abc'[person % 3]}")
-        for time, film in enumerate(_films(draw, person)):
-            films.append(f"u{person},f{film},{1000 + time}")
-        for time in range(draw.randint(1, 5)):
-            book = 2 * draw.randrange(BOOKS // 2) + person % 2
-            books.append(f"u{person},b{book},{2000 + time}")
-    titles = ["item,text"]
-    for kind, count in (("f", FILMS), ("b", BOOKS)):
-        titles += [f"{kind}{n},{'odd' if n % 2 else 'even'} step {n // 2}" for n in range(count)]
-    for name, lines in (
-        ("films", films),
-        ("books", books),
-        ("people", people),
-        ("titles", titles),
-    ):
-        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return shared_world()
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory):
-    """A folder with the datasets `films` (labels taste and group) and, linked to it, `books`.
-
-    What is learnable is known: the next film is the successor of the last one, taste is the
-    parity of any film, and books share the parity of their reader.
-    """
-    from recxfer.commands import prepare
-    from recxfer.foundation.config import Settings
-    from recxfer.foundation.reporting import SilentReporter
-
-    folder = tmp_path_factory.mktemp("world")
-    _write_world(folder)
-    for name, options in (
-        ("films", {"users": folder / "people.csv"}),
-        ("books", {"links": [folder / "films"], "split": "users"}),
-    ):
-        config = prepare.resolve(
-            str(folder / f"{name}.csv"),
-            folder / name,
-            settings=Settings.read(),
-            items=folder / "titles.csv",
-            **options,
-        )
-        prepare.run(config, SilentReporter())
-    return folder
+def world(planted):
+    """The folder with the datasets `films` (labels taste and group) and, linked to it, `books`."""
+    return planted.books.parent
 
 
 @pytest.fixture(scope="session")
-def films(world):
+def films(planted):
     """The path of the source domain: leave-last split, labels `taste` and `group`."""
-    return world / "films"
+    return planted.films
 
 
 @pytest.fixture(scope="session")
-def books(world):
+def books(planted):
     """The path of the target domain, linked to `films`, split by users."""
-    return world / "books"
+    return planted.books
 
 
 @pytest.fixture(scope="session")
-def bases(world, films):
-    """Pretrained runs on `films`, by (backbone, objective)."""
-    from recxfer.commands import pretrain
-    from recxfer.foundation.config import Settings
-    from recxfer.foundation.reporting import SilentReporter
+def bases(planted):
+    """Pretrained runs on `films`, by (backbone, objective); each is trained when asked for."""
 
-    runs = {}
-    for backbone in ("sasrec", "nextitnet"):
-        for objective in ("next-item", "cloze"):
-            run = world / f"base-{backbone}-{objective}"
-            config = pretrain.resolve(
-                films,
-                run,
-                settings=Settings.read(None, ["width=16", "max_length=20", "dropout=0.0"]),
-                backbone=backbone,
-                objective=objective,
-                epochs=30,
-                batch_size=16,
-                lr=0.01,
-            )
-            pretrain.run(config, SilentReporter())
-            runs[backbone, objective] = run
-    return runs
+    class Bases:
+        def __getitem__(self, key):
+            return planted.base(*key)
+
+    return Bases()
 
 
 @pytest.fixture(scope="session")
-def content_base(world, films):
+def content_base(planted):
     """A run pretrained on `films` that knows items by their text."""
-    from recxfer.commands import pretrain
-    from recxfer.foundation.config import Settings
-    from recxfer.foundation.reporting import SilentReporter
-
-    small = ["width=16", "max_length=20", "backbone.dropout=0.0", "encoder_dropout=0.0"]
-    config = pretrain.resolve(
-        films,
-        world / "base-content",
-        settings=Settings.read(None, [*small, "text_width=16", "text_depth=1"]),
-        objective="transrec",
-        epochs=12,
-        batch_size=16,
-        lr=0.01,
-    )
-    return pretrain.run(config, SilentReporter()).path
+    return planted.content_base
 
 
 @pytest.fixture

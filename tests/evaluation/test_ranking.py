@@ -11,16 +11,20 @@ from recxfer.evaluation.candidates import draw_candidates
 from recxfer.evaluation.ranking import best_of, rank, recommend
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.rng import Rng
+from recxfer.methods.contract import VectorLearner
 from recxfer.models.scoring import Output
 
 CPU = torch.device("cpu")
 
 
-class Table:
+class Planted(VectorLearner):
     """A learner whose scores are planted: one row of scores per user."""
 
     def __init__(self, score_RV, bias_V=None):
         self.score_RV, self.bias_V = score_RV, bias_V
+
+    def loss(self, model, batch, rng):
+        raise AssertionError("nothing trains")
 
     def represent(self, model, batch):
         return self.score_RV[batch.row_B]
@@ -70,7 +74,7 @@ def test_ranks_equal_brute_force(seed, num_rows, num_items, levels, keep_seen):
     score_RV, rows = planted(seed, num_rows, num_items, levels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "CHUNK_SCORES", 2 * num_items)
-        found = rank(Table(score_RV), None, rows, device=CPU, keep_seen=keep_seen)
+        found = rank(Planted(score_RV), None, rows, device=CPU, keep_seen=keep_seen)
     ranks, counts = brute_force(score_RV, rows, keep_seen=keep_seen)
     assert found.rank_R.tolist() == ranks
     assert found.num_candidates_R.tolist() == counts
@@ -78,20 +82,20 @@ def test_ranks_equal_brute_force(seed, num_rows, num_items, levels, keep_seen):
 
 def test_a_model_that_knows_nothing_ranks_everything_last():
     score_RV, rows = planted(0, 6, 10, 1)
-    found = rank(Table(torch.zeros_like(score_RV)), None, rows, device=CPU)
+    found = rank(Planted(torch.zeros_like(score_RV)), None, rows, device=CPU)
     assert torch.equal(found.rank_R, found.num_candidates_R)
 
 
 def test_scores_that_are_no_numbers_count_against_the_target():
     score_RV, rows = planted(0, 6, 10, 5)
     score_RV[torch.arange(6), rows.target_R] = torch.nan
-    found = rank(Table(score_RV), None, rows, device=CPU)
+    found = rank(Planted(score_RV), None, rows, device=CPU)
     assert torch.equal(found.rank_R, found.num_candidates_R)
     score_RV, rows = planted(0, 6, 10, 1)
     score_RV[torch.arange(6), rows.target_R] = 2
     bias_V = torch.zeros(10)
     bias_V[7] = torch.nan
-    found = rank(Table(score_RV, bias_V), None, rows, device=CPU, keep_seen=True)
+    found = rank(Planted(score_RV, bias_V), None, rows, device=CPU, keep_seen=True)
     assert found.rank_R.tolist() == [10 if target == 7 else 2 for target in rows.target_R]
 
 
@@ -112,7 +116,7 @@ def test_parameters_and_half_precision_around_do_not_matter():
 def test_biases_count():
     _, rows = planted(1, 4, 6, 3)
     bias_V = torch.tensor([0.0, 1, 2, 3, 4, 5])
-    learner = Table(torch.zeros(4, 6), bias_V)
+    learner = Planted(torch.zeros(4, 6), bias_V)
     found = rank(learner, None, rows, device=CPU, keep_seen=True)
     assert found.rank_R.tolist() == (6 - rows.target_R).tolist()
 
@@ -137,7 +141,7 @@ def test_ranks_among_candidates_equal_brute_force(seed, count, with_bias):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "CHUNK_SCORES", 2 * 12 * (count + 1))
         found = rank(
-            Table(score_RV, bias_V), None, rows,
+            Planted(score_RV, bias_V), None, rows,
             device=CPU, candidates=count, keep_seen=True, rng=Rng(seed),
         )  # fmt: skip
     drawn = draw_candidates(rows, 12, count, Rng(seed), None)
@@ -166,13 +170,13 @@ def test_candidates_are_uniform():
 def test_too_many_candidates_are_an_error():
     score_RV, rows = planted(2, 5, 8, 3)
     with pytest.raises(DataError, match="items left"):
-        rank(Table(score_RV), None, rows, device=CPU, candidates=8)
+        rank(Planted(score_RV), None, rows, device=CPU, candidates=8)
 
 
 @given(seed=st.integers(0, 1000), k=st.integers(1, 6))
 def test_top_lists_are_sorted_and_new(seed, k):
     score_RV, rows = planted(seed, 5, 8, 50)
-    lists = recommend(Table(score_RV), None, rows, k, device=CPU)
+    lists = recommend(Planted(score_RV), None, rows, k, device=CPU)
     for row in range(5):
         met = rows.seen.item_E[rows.seen.start_R[row] : rows.seen.end_R[row]]
         free = score_RV[row].clone()
@@ -201,6 +205,6 @@ def test_the_best_by_blocks_are_the_best(seed, num_items, k, levels):
 
 def test_lists_kept_beside_ranks_hold_the_targets_that_made_it():
     score_RV, rows = planted(5, 9, 12, 10**6)
-    found = rank(Table(score_RV), None, rows, device=CPU, top=4)
+    found = rank(Planted(score_RV), None, rows, device=CPU, top=4)
     hit_R = (found.item_RK == rows.target_R[:, None] + 1).any(1)
     assert torch.equal(hit_R, found.rank_R <= 4)
