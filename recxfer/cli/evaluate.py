@@ -42,8 +42,8 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAME[@K],...",
-            help=f"{', '.join(METRICS.names)}. Default: {', '.join(DEFAULT_METRICS)}.",
-            autocompletion=options.among(METRICS.names),
+            help=f"{', '.join(METRICS.own_names)}. Default: {', '.join(DEFAULT_METRICS)}.",
+            autocompletion=options.names_of(METRICS),
         ),
     ] = None,
     candidates: Annotated[
@@ -61,8 +61,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--by",
-            help=f"Slices: {', '.join(SLICERS.names)}.",
-            autocompletion=options.among(SLICERS.names),
+            help=f"Slices: {', '.join(SLICERS.own_names)}.",
+            autocompletion=options.names_of(SLICERS),
         ),
     ] = None,
     task: Annotated[

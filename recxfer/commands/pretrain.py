@@ -257,7 +257,7 @@ def histories_per_second(state: FitState, rows: Rows) -> float:
 
 def _both_ways() -> list[str]:
     """Name the backbones that can look to both sides."""
-    return [name for name in BACKBONES.names if not BACKBONES.resolve(name).causal_only]
+    return [e.name for e in BACKBONES if not BACKBONES.resolve(e.name).causal_only]
 
 
 def _build_backbone(

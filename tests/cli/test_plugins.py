@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from recxfer.foundation import tensors
+from recxfer.foundation.names import CHECKPOINT
 from recxfer.methods import METHODS
 
 ENTRY_POINTS = """
@@ -103,7 +105,8 @@ def test_a_method_of_a_plug_in_is_listed_trains_and_is_evaluated(run, tmp_path):
     assert [prepared[0], pretrained[0], trained[0], evaluated[0]] == [0] * 4, (trained, evaluated)
     assert json.loads(prepared[1])["events"] == 240
     assert json.loads(evaluated[1])
-    assert json.loads((tmp_path / "run" / "run.json").read_text())
+    header = tensors.read_header(tmp_path / "run" / CHECKPOINT)
+    assert header["code"]["recxfer-x"] == "1.2"
 
     assert broken[0] == typo[0] == 2
     assert broken[2].startswith(f"error: {BROKEN}")
@@ -152,9 +155,15 @@ def test_help_reads_no_entry_points(run):
         "import json, sys\n"
         "from typer.testing import CliRunner\n"
         "from recxfer.cli.app import app\n"
-        "from recxfer.methods import METHODS\n"
+        "from recxfer.evaluation.metrics import METRICS\n"
+        "from recxfer.methods import METHODS, OBJECTIVES\n"
+        "from recxfer.models import BACKBONES\n"
+        "from recxfer.preparing.sources import SOURCES\n"
+        "tables = [METHODS, OBJECTIVES, BACKBONES, SOURCES, METRICS]\n"
         "told = [CliRunner().invoke(app, words).stdout for words in json.loads(sys.argv[1])]\n"
-        "print(json.dumps(['only-biases' in told[0], '_plugins' in vars(METHODS)]))"
+        "read = [table.kind for table in tables if '_plugins' in vars(table)]\n"
+        "print(json.dumps(['only-biases' in told[0], read]))"
     )
-    assert run(["transfer", "--help"], program=("-c", program)) == [False, False]
-    assert run(["transfer", "--list"], program=("-c", program)) == [True, True]
+    names = ("prepare", "pretrain", "transfer", "evaluate", "export")
+    assert run(*([name, "--help"] for name in names), program=("-c", program)) == [False, []]
+    assert run(["transfer", "--list"], program=("-c", program)) == [True, ["method"]]
