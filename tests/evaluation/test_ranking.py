@@ -102,7 +102,7 @@ def test_scores_that_are_no_numbers_count_against_the_target():
 def test_parameters_and_half_precision_around_do_not_matter():
     score_RV, rows = planted(2, 6, 10, 5)
 
-    class Trainable(Table):
+    class Trainable(Planted):
         def output(self, model):
             return Output(torch.nn.Parameter(torch.eye(10)), torch.nn.Parameter(torch.zeros(10)))
 
