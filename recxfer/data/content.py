@@ -1,6 +1,6 @@
 """What items are: the text and the image of each, as a dataset holds them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,15 @@ class ItemContent:
     def num_items(self) -> int:
         """Items, 1..num_items."""
         return len(self.text_V)
+
+    def grown(self, count: int) -> "ItemContent":
+        """Return the same with `count` more items, of which there is nothing."""
+        return replace(
+            self,
+            text_V=(*self.text_V, *[""] * count),
+            image_row_V1=torch.cat([self.image_row_V1, torch.full((count,), -1)]),
+            fingerprint=sha256_of_text(f"{self.fingerprint} and {count} more"),
+        )
 
     @property
     def has_text_V1(self) -> Tensor:

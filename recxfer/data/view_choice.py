@@ -11,6 +11,7 @@ from recxfer.data.rows import Rows
 from recxfer.data.similarity import similar_items
 from recxfer.data.views import View
 from recxfer.foundation.config import Config
+from recxfer.foundation.names import MASK
 
 ViewName = Literal["dropout", "crop", "mask", "reorder", "substitute", "insert"]
 
@@ -63,11 +64,10 @@ class Views:
         Args:
             config: which views.
             rows: training histories.
-            num_items: items 1..num_items; the mask item comes behind them.
+            num_items: items 1..num_items.
             longest: events of a view, at most: of a longer one the most recent are kept.
         """
         self.config = config
-        self.mask_item = num_items + 1
         self.longest = longest
         self._similar_VK: Tensor | None = None
         if SIMILAR & set(config.views):
@@ -112,7 +112,7 @@ class Views:
             case "crop":
                 return views.crop(item_BL, length_B, config.crop_keep, generator)
             case "mask":
-                return views.mask(item_BL, length_B, config.mask_share, self.mask_item, generator)
+                return views.mask(item_BL, length_B, config.mask_share, MASK, generator)
             case "reorder":
                 return views.reorder(item_BL, length_B, config.reorder_share, generator)
             case "substitute" | "insert":

@@ -53,5 +53,10 @@ HEADER_KEY: Final = "recxfer"
 # Item index 0 fills the end of a batch row; it is no item.
 PAD: Final = 0
 
+# What hides an item, and what stands for items that the vocabulary lacks. They count from the end
+# of the items, so that they stay the same when items come in.
+MASK: Final = -2
+UNKNOWN: Final = -1
+
 # Columns that users.parquet holds besides the labels
 USER_COLUMNS: Final = (USER, USER_ID, NUM_EVENTS, SPLIT)

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from recxfer.data.rows import Batch, Rows
@@ -119,9 +119,10 @@ class ContentLearner(VectorLearner[ContentModel]):
         backbone = model.backbone
         if not (model.training or torch.is_grad_enabled()):
             # Scoring makes the vectors of all items anyway, and keeps them.
-            table = nn.Embedding.from_pretrained(content_table(backbone).weight)
-            backbone = backbone.with_table(table)
-        hidden_BLD = backbone(batch.item_BL, batch.length_B)
+            items = content_table(backbone).kept
+            hidden_BLD = backbone(batch.item_BL, batch.length_B, items)
+        else:
+            hidden_BLD = backbone(batch.item_BL, batch.length_B)
         return self._of_users(last_positions(hidden_BLD, batch.length_B))
 
     def output(self, model: ContentModel) -> Output:
@@ -133,7 +134,7 @@ class ContentLearner(VectorLearner[ContentModel]):
         table = content_table(backbone).of(batch.item_BL)
         item_BL, next_BL = batch.item_BL[:, :-1], batch.item_BL[:, 1:]
         length_B = (batch.length_B - 1).clamp(min=0)
-        hidden_BLD = backbone.with_table(table)(item_BL, length_B)
+        hidden_BLD = backbone(item_BL, length_B, table)
         real_BL = real_positions(length_B, item_BL.shape[1])
         log_q_U = torch.zeros(table.item_U.numel(), device=item_BL.device)
         if self._config.log_q:
@@ -175,7 +176,7 @@ class ContentLearner(VectorLearner[ContentModel]):
         other_BN = met.draw_others(user_B, self._config.negatives, generator).to(item_BL.device)
         past_BL = item_BL.where(real_positions(length_B, item_BL.shape[1]), 0)
         table = content_table(backbone).of(past_BL, click_BK, other_BN)
-        user_BD = last_positions(backbone.with_table(table)(past_BL, length_B), length_B)
+        user_BD = last_positions(backbone(past_BL, length_B, table), length_B)
         click_BKD, other_BND = self._of_items(table(click_BK)), self._of_items(table(other_BN))
         return next_clicks_loss(self._of_users(user_BD), click_BKD, real_BK, other_BND)
 

@@ -6,9 +6,9 @@ from torch import nn
 
 from recxfer.methods.contract import Adapted, trained_names
 from recxfer.models.adapters.ownership import kernels
-from recxfer.models.adapters.policy import PolicyNetwork
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
+from recxfer.models.items.contract import ItemEncoder
 from recxfer.models.user_model import UserModel
 from recxfer.runs.record import Counts
 
@@ -39,8 +39,8 @@ def count_body(model: nn.Module, parameters: Iterable[nn.Parameter]) -> int:
             outer |= {id(parameter) for parameter in module.parameters()}
         if isinstance(module, UserModel):
             outer |= {id(token) for token in module.tokens}
-        if isinstance(module, (Backbone, PolicyNetwork)) and module.item_table is not None:
-            outer |= {id(parameter) for parameter in module.item_table.parameters()}
+        if isinstance(module, ItemEncoder):
+            outer |= {id(parameter) for parameter in module.parameters()}
     return sum(_numel(model, [p for p in parameters if id(p) not in outer]))
 
 

@@ -9,15 +9,16 @@ bit planes; task N then uses the entries of tasks 1 to N.
 import math
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from recxfer.foundation.errors import UsageError
 from recxfer.methods.contract import AnyLearner
 from recxfer.methods.supervised import SupervisedConfig, TaskLearner, chosen_readout
 from recxfer.methods.task import Task
 from recxfer.models.adapters.ownership import kernels, of_tasks, pack, unpack, whole_state
-from recxfer.models.backbones.contract import NUM_SPECIAL, Backbone
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
+from recxfer.models.items.id_table import IdTable
 from recxfer.models.user_model import Readout, UserModel
 from recxfer.runs.checkpoint import build_method, build_objective
 from recxfer.runs.header import Header, LearnedTask
@@ -112,9 +113,8 @@ def build_task(
     """
     task = learned.task
     if BACKBONE + TABLE in own:
-        table = own[BACKBONE + TABLE]
-        backbone = backbone.with_table(nn.Embedding.from_pretrained(table.clone(), padding_idx=0))
-        assert backbone.num_items == table.shape[0] - NUM_SPECIAL
+        table = IdTable(own[BACKBONE + TABLE].clone(), trains=False)
+        backbone = backbone.with_table(table)
     head = None
     if "head.weight" in own:
         head = LinearHead(backbone.width, task.num_outputs, bias="head.bias" in own)

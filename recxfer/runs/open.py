@@ -20,7 +20,8 @@ from recxfer.foundation.files import sha256_of
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import AnyLearner, Base, KeptTask, adapt, trained_names
-from recxfer.models.backbones.contract import NUM_SPECIAL, Backbone
+from recxfer.models.backbones.contract import Backbone
+from recxfer.models.items.id_table import IdTable
 from recxfer.models.user_model import UserModel
 from recxfer.runs import multitask
 from recxfer.runs.checkpoint import (
@@ -135,8 +136,8 @@ def open_base(path: Path, rng: Rng) -> OpenedBase:
         )
     backbone = build_backbone(header.backbone)
     table = before.get(multitask.BACKBONE + multitask.TABLE)  # there is none where content is read
-    if table is not None and table.shape[0] != backbone.item_table.num_embeddings:
-        backbone.new_vocabulary(table.shape[0] - NUM_SPECIAL)  # a single task that reads others
+    if table is not None and IdTable.items_in(table) != backbone.num_items:
+        backbone.new_vocabulary(IdTable.items_in(table))  # a single task that reads others
     shared = {name: part for name, part in before.items() if name.startswith(multitask.BACKBONE)}
     load_exactly(nn.ModuleDict({"backbone": backbone}), shared, checkpoint)
     kept = _kept_tasks(path, header, before, backbone)

@@ -6,9 +6,9 @@ import torch
 
 from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT
-from recxfer.models.adapters.policy import PolicyNetwork
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
+from recxfer.models.items.contract import ItemEncoder
 from recxfer.runs.checkpoint import build_backbone
 from recxfer.runs.run import Run
 
@@ -31,9 +31,7 @@ def size_of(run: Run) -> Size:
     if not any(isinstance(module, Backbone) for module in run.model.modules()):
         return Size(path.stat().st_size, None)
     tables = [
-        f"{name}.item_table."
-        for name, module in run.model.named_modules()
-        if isinstance(module, (Backbone, PolicyNetwork))
+        f"{name}." for name, module in run.model.named_modules() if isinstance(module, ItemEncoder)
     ]
     if run.task.ranks_items:
         tables += [

@@ -11,6 +11,7 @@ from recxfer.evaluation.metrics.choice import measures
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import UsageError
 from recxfer.methods.contract import Phase
+from recxfer.models.items.contract import ItemEncoder
 from recxfer.training.validation import RECOGNITION
 
 
@@ -70,7 +71,12 @@ def build_optimiser(model: nn.Module, phase: Phase, config: OptimConfig) -> torc
         phase: says what trains, and at which multiple of the learning rate.
         config: the rate, and the decay of matrices.
     """
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    tables = set()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            tables.add(id(module.weight))
+        elif isinstance(module, ItemEncoder):
+            tables |= {id(parameter) for parameter in module.item_parameters()}
     named = dict(model.named_parameters())
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for decays in (True, False):

@@ -73,7 +73,7 @@ def every_slot(table: ContentTable, item_BL: torch.Tensor) -> BatchTable:
     vector_XD = table.vectors(slot_X)
     item_U, place_X, count_U = slot_X.unique(return_inverse=True, return_counts=True)
     sum_UD = vector_XD.new_zeros(len(item_U), WIDTH).index_add(0, place_X, vector_XD)
-    return BatchTable(item_U, sum_UD / count_U[:, None], table.special_SD, ITEMS)
+    return BatchTable(item_U, sum_UD / count_U[:, None], table.special_SD)
 
 
 def measure(case: str, threads: int) -> dict[str, float]:
@@ -113,7 +113,7 @@ def measure(case: str, threads: int) -> dict[str, float]:
                 items = every_slot(table, item_BL) if every else table.of(item_BL)
                 encoded.append(item_BL.numel() if every else len(items.item_U))
                 length_B = torch.full((PEOPLE,), EVENTS - 1)
-                hidden_BLD = backbone.with_table(items)(item_BL[:, :-1], length_B)
+                hidden_BLD = backbone(item_BL[:, :-1], length_B, items)
                 next_BLD = items(item_BL[:, 1:])
                 margin_BL = (hidden_BLD * (next_BLD - next_BLD.roll(1, 0))).sum(-1)
                 loss = F.softplus(-margin_BL).mean()

@@ -8,6 +8,7 @@ from recxfer.data.batches import training_batches
 from recxfer.data.rows import Rows
 from recxfer.data.similarity import NEIGHBOURS, similar_items
 from recxfer.data.view_choice import ViewConfig, Views
+from recxfer.foundation.names import MASK
 
 HISTORIES = [[1, 2, 3, 4], [1, 2, 5, 6], [5, 6, 1, 2], [7, 8, 7, 8], [9, 9, 9, 9]]
 
@@ -52,7 +53,7 @@ def test_dropout_leaves_histories_as_they_are():
 def test_each_history_is_drawn_one_of_the_views():
     _, item_BL, length_B = drawn(views="crop,mask,insert")
     cropped, inserted = length_B < 4, length_B > 4
-    masked = (item_BL == 10).any(1)
+    masked = (item_BL == MASK).any(1)
     assert (cropped.long() + inserted.long() + masked.long() == 1).all()
     for part in (cropped, inserted, masked):
         assert 0.2 < part.double().mean() < 0.47
@@ -79,7 +80,7 @@ def test_the_length_of_two_crops_gives_nobody_away(mean_length):
 def test_composed_views_are_all_applied():
     _, item_BL, length_B = drawn(views="mask,crop", mix="compose", crop_keep=0.75)
     assert (length_B == 3).all()
-    assert ((item_BL == 10).sum(1) >= 1).all()
+    assert ((item_BL == MASK).sum(1) >= 1).all()
 
 
 def test_a_view_is_never_longer_than_the_encoder_reads():

@@ -170,7 +170,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
             lambda item_BL, length_B: self._encode(model.backbone, item_BL, length_B),
             model.projection,
             people,
-            model.backbone.item_table.weight.device,
+            model.backbone.item_table.special_vectors().device,
             lambda vector_BD: self._read(model, vector_BD),
         )
         warning = judge(figures, allow=self._config.allow_collapse)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recxfer.models.backbones.contract import real_positions
 from recxfer.models.backbones.nextitnet import ConvBlock, NextItNetConfig
+from recxfer.models.items.contract import ItemEncoder
 from recxfer.models.readout import last_positions, mean_positions
 
 Reader = Literal["conv", "gru"]
@@ -23,7 +24,7 @@ class PolicyNetwork(nn.Module):
     """Log-odds of N decisions from a history (UAF, release): a reader and a linear layer."""
 
     def __init__(
-        self, width: int, num_decisions: int, reader: Reader, item_table: nn.Embedding | None
+        self, width: int, num_decisions: int, reader: Reader, item_table: ItemEncoder | None
     ) -> None:
         """Build it; at first all decisions are near even.
 

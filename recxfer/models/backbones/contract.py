@@ -7,17 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from recxfer.foundation.config import Config
-from recxfer.foundation.names import PAD
-
-NUM_SPECIAL = 3
-"""Rows of the item table that are no items: padding (first), mask and unknown (last)."""
+from recxfer.foundation.names import MASK, UNKNOWN
+from recxfer.models.items.contract import ItemEncoder, ItemLookup
+from recxfer.models.items.id_table import IdTable
 
 TOKEN_ROOM = 2
 """Positions beyond the longest history, for the task tokens that methods add."""
@@ -91,18 +90,8 @@ class Weight:
         return tensor
 
 
-class ItemVectors(Protocol):
-    """What can stand where a backbone has its item table: a module that has rows for items."""
-
-    num_embeddings: int
-    """Rows, NUM_SPECIAL more than items."""
-
-    def __call__(self, item_BL: Tensor) -> Tensor:
-        """Item indices to vectors (B, L, D)."""
-
-
 class Backbone(nn.Module, ABC):
-    """Item table, residual blocks and a last normalisation."""
+    """Item encoder, residual blocks and a last normalisation."""
 
     name: ClassVar[str]
     """Its name in the BACKBONES table."""
@@ -110,8 +99,8 @@ class Backbone(nn.Module, ABC):
     config_type: ClassVar[type[BackboneConfig]]
     """The config class of `[backbone]`."""
 
-    item_table: nn.Embedding
-    """(num_items + NUM_SPECIAL, D): padding, items 1..num_items, mask, unknown."""
+    item_table: ItemEncoder
+    """Vectors of items: a table of them, or an encoder of their content."""
 
     blocks: nn.ModuleList
     """The blocks, lowest first."""
@@ -123,7 +112,7 @@ class Backbone(nn.Module, ABC):
     """Parameters outside the blocks that are added, by their names in the backbone."""
 
     def __init__(self, config: BackboneConfig, num_items: int, *, causal: bool) -> None:
-        """Make the item table; a subclass makes the blocks and draws all weights.
+        """Make an empty item table; a subclass makes the blocks and draws all weights.
 
         Args:
             config: of the type that `config_type` names.
@@ -136,7 +125,12 @@ class Backbone(nn.Module, ABC):
         self.config = config
         self.num_items = num_items
         self.causal = causal
-        self.item_table = nn.Embedding(num_items + NUM_SPECIAL, config.width, padding_idx=PAD)
+        self.item_table = IdTable.empty(num_items, config.width)
+
+    def draw_items(self) -> None:
+        """Draw the vectors of all items, when it is their turn."""
+        assert isinstance(self.item_table, IdTable), "a new backbone has a table of items"
+        self.item_table.draw()
 
     @classmethod
     def longest_history(cls, config: BackboneConfig) -> int | None:
@@ -176,22 +170,26 @@ class Backbone(nn.Module, ABC):
     @property
     def mask_item(self) -> int:
         """Item index that hides an item (cloze, masking views)."""
-        return self.num_items + 1
+        return MASK
 
     @property
     def unknown_item(self) -> int:
         """Item index of items the vocabulary lacks."""
-        return self.num_items + 2
+        return UNKNOWN
 
     @property
     def item_weight_VD(self) -> Tensor:
-        """The rows of real items, item 1 first: a view of the table."""
-        return self.item_table.weight.narrow(0, 1, self.num_items)
+        """The vectors of real items, item 1 first."""
+        return self.item_table.weight_VD
 
-    def embed(self, item_BL: Tensor) -> Tensor:
-        """Look up the vectors of items, without position (B, L, D)."""
-        embedded_BLD: Tensor = self.item_table(item_BL)
-        return embedded_BLD
+    def embed(self, item_BL: Tensor, items: ItemLookup | None = None) -> Tensor:
+        """Look up the vectors of items, without position (B, L, D).
+
+        Args:
+            item_BL: item indices.
+            items: where, if not in the backbone's own item encoder.
+        """
+        return (items or self.item_table)(item_BL)
 
     def enter(self, embedded_BLD: Tensor) -> Tensor:
         """Return what the lowest block reads of embedded rows (B, L, D).
@@ -214,25 +212,28 @@ class Backbone(nn.Module, ABC):
         encoded_BLD: Tensor = self.above(hidden_BLD)
         return encoded_BLD
 
-    def forward(self, item_BL: Tensor, length_B: Tensor) -> Tensor:
-        """Hidden states of histories (B, L, D)."""
-        return self.encode(self.embed(item_BL), length_B)
+    def forward(self, item_BL: Tensor, length_B: Tensor, items: ItemLookup | None = None) -> Tensor:
+        """Return hidden states of histories (B, L, D); `items` as in `embed`."""
+        return self.encode(self.embed(item_BL, items), length_B)
 
     def new_vocabulary(self, num_items: int) -> None:
-        """Replace the item table by a fresh one, for a domain with other items."""
-        old = self.item_table
+        """Replace the item encoder by a fresh table, for a domain with other items."""
+        device = self.item_table.special_vectors().device
         self.num_items = num_items
-        self.item_table = nn.Embedding(num_items + NUM_SPECIAL, self.width, padding_idx=PAD).to(
-            old.weight.device
-        )
-        initialise_embedding(self.item_table)
+        self.item_table = IdTable.empty(num_items, self.width).to(device)
+        self.draw_items()
 
-    def with_table(self, table: ItemVectors) -> "Backbone":
-        """The same backbone reading items from another table; all else is shared, not copied."""
+    def grow(self, count: int) -> None:
+        """Append items to the vocabulary: see `ItemEncoder.grow`."""
+        self.item_table.grow(count)
+        self.num_items += count
+
+    def with_table(self, table: ItemEncoder) -> "Backbone":
+        """The same backbone with another item encoder; all else is shared, not copied."""
         other = copy(self)
         other._modules = dict(self._modules)
-        other.item_table = table  # type: ignore[assignment]  # stands where it stands
-        other.num_items = table.num_embeddings - NUM_SPECIAL
+        other.item_table = table
+        other.num_items = table.num_items
         return other
 
 
@@ -245,10 +246,3 @@ def _holder(module: nn.Module, name: str) -> tuple[nn.Module, str]:
 def real_positions(length_B: Tensor, longest: int) -> Tensor:
     """True at real positions, false at padding (B, L)."""
     return torch.arange(longest, device=length_B.device) < length_B[:, None]
-
-
-def initialise_embedding(table: nn.Embedding) -> None:
-    """Truncated normal, std 0.02; the padding row stays zero (NextItNet release)."""
-    nn.init.trunc_normal_(table.weight, std=0.02, a=-0.04, b=0.04)
-    with torch.no_grad():
-        table.weight[PAD].zero_()

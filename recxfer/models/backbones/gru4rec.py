@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from recxfer.models.backbones.contract import Backbone, BackboneConfig, Block, initialise_embedding
+from recxfer.models.backbones.contract import Backbone, BackboneConfig, Block
 from recxfer.models.layers.dropout import Dropout
 
 GATES = 3
@@ -94,7 +94,7 @@ class GRU4Rec(Backbone):
 
     def __init__(self, config: GRU4RecConfig, num_items: int, *, causal: bool) -> None:
         super().__init__(config, num_items, causal=causal)
-        initialise_embedding(self.item_table)
+        self.draw_items()
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(GRUBlock(config) for _ in range(config.num_layers))
 

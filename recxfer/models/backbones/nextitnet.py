@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from recxfer.models.backbones.contract import Backbone, BackboneConfig, Block, initialise_embedding
+from recxfer.models.backbones.contract import Backbone, BackboneConfig, Block
 from recxfer.models.layers.convolution import KERNEL, DilatedConv
 from recxfer.models.layers.dropout import Dropout
 from recxfer.models.layers.rectified_norm import rectified_norm
@@ -68,7 +68,7 @@ class NextItNet(Backbone):
 
     def __init__(self, config: NextItNetConfig, num_items: int, *, causal: bool) -> None:
         super().__init__(config, num_items, causal=causal)
-        initialise_embedding(self.item_table)
+        self.draw_items()
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             ConvBlock(config, dilation, causal=causal) for dilation in config.dilations

@@ -18,7 +18,6 @@ from recxfer.models.backbones.contract import (
     Backbone,
     BackboneConfig,
     Block,
-    initialise_embedding,
 )
 from recxfer.models.layers.dropout import Dropout
 
@@ -164,7 +163,7 @@ class SASRec(Backbone):
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.position_table.weight, std=0.02)
-        initialise_embedding(self.item_table)
+        self.draw_items()
 
     @classmethod
     def longest_history(cls, config: BackboneConfig) -> int | None:

@@ -15,7 +15,7 @@ from recxfer.models.content.table import ContentTable
 
 def read_content(backbone: Backbone, table: ContentTable) -> None:
     """Let a backbone read items from a content table, in place of its own table."""
-    backbone.item_table = table  # type: ignore[assignment]  # stands where an item table stands
+    backbone.item_table = table
 
 
 def reads_content(model: nn.Module) -> bool:
@@ -25,7 +25,7 @@ def reads_content(model: nn.Module) -> bool:
 
 def content_table(backbone: Backbone) -> ContentTable:
     """What a backbone that reads content reads it from."""
-    table: nn.Module = backbone.item_table
+    table = backbone.item_table
     assert isinstance(table, ContentTable), "this backbone knows items by their numbers"
     return table
 

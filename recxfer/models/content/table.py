@@ -5,11 +5,11 @@ Shape letters: B batch, L length, U distinct items, V items of the domain, D wid
 A training step encodes each distinct item of its batch once, however often it occurs::
 
     batch_table = table.of(batch.item_BL, negative_BK)      # item_U, vector_UD, with gradients
-    hidden_BLD = backbone.with_table(batch_table)(batch.item_BL, batch.length_B)
+    hidden_BLD = backbone(batch.item_BL, batch.length_B, batch_table)
     score = hidden_XD @ batch_table.vector_UD.T             # against the items of the batch
     positive_BLD = batch_table(target_BL)                   # any items of the batch, looked up
 
-Ranking takes `table.weight`, the vectors of all items, which are made once and kept.
+Ranking takes `table.weight_VD`, the vectors of all items, which are made once and kept.
 """
 
 import hashlib
@@ -21,24 +21,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recxfer.data.content import ItemContent
-from recxfer.foundation.names import PAD
-from recxfer.models.backbones.contract import NUM_SPECIAL
+from recxfer.foundation.names import MASK, PAD, UNKNOWN
 from recxfer.models.content.config import ContentConfig, require_content
 from recxfer.models.content.encoder import stamp
 from recxfer.models.content.encoders import make_image_encoder, make_text_encoder
 from recxfer.models.content.modalities import FeatureCache, ImageSide, Side, TextSide
-
-_MASK, _UNKNOWN = 0, 1
-"""Rows of `special_SD`."""
+from recxfer.models.items.contract import NUM_SPECIAL, ItemEncoder
 
 
-class ContentTable(nn.Module):
-    """Stands where `Backbone.item_table` stands; nothing in it is indexed by item.
+class ContentTable(ItemEncoder):
+    """Encode what items are; nothing in it is indexed by item.
 
     Its state is encoders, projections and `special_SD` (the vectors of mask and unknown). Content
     is attached, not stored: attached to another domain, the same table has that domain's items.
-    Indices are those of an item table: 0 padding, 1..V items, V + 1 mask, V + 2 unknown. Padding is
-    the zero vector. An item of which nothing can be read has the vector of unknown items.
+    An item of which nothing can be read has the vector of unknown items.
     """
 
     def __init__(
@@ -105,17 +101,21 @@ class ContentTable(nn.Module):
         return self._content().content.num_items
 
     @property
-    def num_embeddings(self) -> int:
-        """Rows that an item table of this domain has: V + NUM_SPECIAL."""
-        return self.num_items + NUM_SPECIAL
+    def weight_VD(self) -> Tensor:
+        """See `ItemEncoder.weight_VD`: as `weight` has them."""
+        return self.weight.narrow(0, 1, self.num_items)
+
+    def kept(self, item_BL: Tensor) -> Tensor:
+        """Look up vectors (..., D) of item indices of any shape in `weight`, without gradients."""
+        weight_V3D = self.weight
+        return F.embedding(item_BL % weight_V3D.shape[0], weight_V3D)
 
     @property
     def weight(self) -> Tensor:
-        """Vectors of all rows, float32 (V + 3, D), as scoring sees them.
+        """Vectors of all indices, float32 (V + 3, D), as scoring sees them.
 
-        Without dropout, gradients and autocast.
-        Kept until a weight changes, training begins or other content is attached; in training mode
-        not kept at all.
+        Those below zero count from the end. Without dropout, gradients and autocast. Kept until a
+        weight changes, training begins or other content is attached; in training mode not at all.
         """
         self._ready()
         device = self.special_SD.device
@@ -126,23 +126,24 @@ class ContentTable(nn.Module):
             # What is kept serves all, whatever mode and precision the first to ask was in.
             full = torch.autocast(device.type, enabled=False)
             with torch.inference_mode(False), torch.no_grad(), full:
-                item_V3 = torch.arange(self.num_embeddings, device=device)
-                weight_VD = self.vectors(item_V3)
+                item_V1 = torch.arange(self.num_items + 1, device=device)
+                item_V3 = torch.cat([item_V1, item_V1.new_tensor([MASK, UNKNOWN])])
+                weight_V3D = self.vectors(item_V3)
             self.train(training)
             if training:
-                return weight_VD
-            self._weight = (state, weight_VD)
+                return weight_V3D
+            self._weight = (state, weight_V3D)
         return self._weight[1]
 
     def vectors(self, item_U: Tensor) -> Tensor:
-        """Vectors float32 (U, D) of exactly these rows, in any order, each encoded as it stands.
+        """Vectors float32 (U, D) of exactly these indices, in any order, each encoded as it stands.
 
         Any mix of modalities may be asked for, and none: each encoder sees the items that bring
         what it reads, and its vectors return to their places. Of an item that brings both, the
         mean.
 
         Args:
-            item_U: rows, from 0 to V + 2; repeated ones are encoded repeatedly.
+            item_U: indices; repeated ones are encoded repeatedly.
         """
         brings = self._ready()
         total_UD = self.special_SD.new_zeros(item_U.numel(), self.width)
@@ -154,7 +155,7 @@ class ContentTable(nn.Module):
                 total_UD = total_UD.index_add(0, at_M, vector_MD)
                 count_U[at_M] += 1
         at_M = ((count_U == 0) & (item_U != PAD)).nonzero().squeeze(1)
-        special_M = (item_U[at_M] != self.num_items + 1).long()
+        special_M = (item_U[at_M] != MASK).long()
         total_UD = total_UD.index_add(0, at_M, self.special_SD[special_M])
         return total_UD / count_U.clamp(min=1)[:, None]
 
@@ -162,14 +163,14 @@ class ContentTable(nn.Module):
         """The vectors of the distinct items of a batch, with gradients.
 
         Args:
-            items: rows of any shape: histories, targets, negatives.
+            items: indices of any shape: histories, targets, negatives.
         """
         item_X = torch.cat([one.reshape(-1).long() for one in items]).unique()
-        item_U = item_X[(item_X != PAD) & (item_X <= self.num_items)]
-        return BatchTable(item_U, self.vectors(item_U), self.special_SD, self.num_items)
+        item_U = item_X[item_X > PAD]
+        return BatchTable(item_U, self.vectors(item_U), self.special_SD)
 
     def forward(self, item_BL: Tensor) -> Tensor:
-        """Vectors (..., D) of rows of any shape; each distinct item is encoded once."""
+        """See `ItemEncoder.forward`: each distinct item is encoded once."""
         vector_BLD: Tensor = self.of(item_BL)(item_BL)
         return vector_BLD
 
@@ -179,6 +180,20 @@ class ContentTable(nn.Module):
             self._weight = None
         super().train(mode)
         return self
+
+    def special_vectors(self) -> Tensor:
+        """See `ItemEncoder.special_vectors`."""
+        return self.special_SD
+
+    def item_parameters(self) -> list[nn.Parameter]:
+        """See `ItemEncoder.item_parameters`: none; `special_SD` decays like the projections."""
+        return []
+
+    def grow(self, count: int) -> None:
+        """See `ItemEncoder.grow`: until content that describes them is attached, new items have the
+        vector of unknown ones."""
+        attached = self._content()
+        self.attach(attached.content.grown(count), attached.cache)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Weights of the encoders that train, by the settings `text_layers` and `image_layers`."""
@@ -223,7 +238,7 @@ class ContentTable(nn.Module):
             brings = {side.kind: side.readable_V1 for side in self._all_sides()}
             if self.config.modality == "mixture":
                 brings = _one_each(brings, attached.content)
-            specials = torch.zeros(NUM_SPECIAL - 1, dtype=torch.bool)
+            specials = torch.zeros(NUM_SPECIAL, dtype=torch.bool)
             self._brings = {kind: torch.cat([one, specials]) for kind, one in brings.items()}
         device = self.special_SD.device
         self._brings = {kind: one.to(device) for kind, one in self._brings.items()}
@@ -242,39 +257,35 @@ class _Attached:
 
 
 class BatchTable(nn.Module):
-    """An item table of the items of one batch, and of padding, mask and unknown."""
+    """Look up vectors of the items of one batch, and of padding, mask and unknown."""
 
-    def __init__(
-        self, item_U: Tensor, vector_UD: Tensor, special_SD: Tensor, num_items: int
-    ) -> None:
+    def __init__(self, item_U: Tensor, vector_UD: Tensor, special_SD: Tensor) -> None:
         super().__init__()
         self.item_U = item_U
         """The items, distinct and ascending, no special row among them."""
 
-        self.num_embeddings = num_items + NUM_SPECIAL
         U, D = vector_UD.shape
-        specials = torch.tensor([num_items + 1, num_items + 2], device=item_U.device)
-        self._row_K = torch.cat([item_U.new_zeros(1), item_U, specials.to(item_U.dtype)])
+        self._index_K = torch.cat([item_U.new_tensor([MASK, UNKNOWN, PAD]), item_U])
         padding_1D = vector_UD.new_zeros(1, D)
-        self._vector_KD = torch.cat([padding_1D, vector_UD, special_SD.to(vector_UD.dtype)])
-        self.vector_UD = self._vector_KD.narrow(0, 1, U)
+        self._vector_KD = torch.cat([special_SD.to(vector_UD.dtype), padding_1D, vector_UD])
+        self.vector_UD = self._vector_KD.narrow(0, 3, U)
         """Their vectors."""
 
     def index(self, item_BL: Tensor) -> Tensor:
-        """Places in `item_U`, of any shape; padding is -1, mask U and unknown U + 1."""
+        """Places in `item_U`, of any shape; padding is -1, unknown -2 and mask -3."""
         item_BL = item_BL.long().contiguous()
-        place_BL = torch.searchsorted(self._row_K, item_BL)
-        found = self._row_K[place_BL.clamp(max=self._row_K.numel() - 1)] == item_BL
+        place_BL = torch.searchsorted(self._index_K, item_BL)
+        found = self._index_K[place_BL.clamp(max=self._index_K.numel() - 1)] == item_BL
         torch._assert_async(found.all(), "an item is asked for that is not in this batch")
-        return place_BL - 1
+        return place_BL - 3
 
     def forward(self, item_BL: Tensor) -> Tensor:
-        """Vectors (..., D) of rows of any shape.
+        """Vectors (..., D) of indices of any shape.
 
         Raises:
             RuntimeError: one of them is not among the items of the batch.
         """
-        return F.embedding(self.index(item_BL) + 1, self._vector_KD)
+        return F.embedding(self.index(item_BL) + 3, self._vector_KD)
 
 
 def _forget(table: ContentTable, _: object) -> None:

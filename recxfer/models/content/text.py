@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recxfer.models.backbones.contract import initialise_embedding, real_positions
+from recxfer.models.backbones.contract import real_positions
 from recxfer.models.backbones.sasrec import SASRecConfig, TransformerBlock
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.encoder import TextEncoder
 from recxfer.models.content.tokens import HashTokeniser
+from recxfer.models.items.id_table import draw_vectors
 from recxfer.models.layers.dropout import Dropout
 from recxfer.models.readout import mean_positions
 
@@ -61,7 +62,8 @@ class SmallText(TextEncoder):
         self.norm = nn.LayerNorm(width)
         self.pooling = AdditivePooling(width) if config.text_pooling == "attention" else None
         initialise_linear(self.blocks)
-        initialise_embedding(self.token_table)
+        draw_vectors(self.token_table.weight)
+        nn.init.zeros_(self.token_table.weight[0])
         nn.init.normal_(self.position_table.weight, std=0.02)
 
     @property

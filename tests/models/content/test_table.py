@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recxfer.foundation.errors import ConfigError, DataError
+from recxfer.foundation.names import MASK, UNKNOWN
 from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.modalities import Projection
@@ -15,7 +16,9 @@ from recxfer.models.content.table import ContentTable
 BOTH, TEXT, IMAGE, NEITHER = (torch.arange(first, 18, 4) for first in (1, 2, 3, 4))
 """Items of the fixture `content` by kind."""
 
-MASK, UNKNOWN = 18, 19
+EVERY = torch.cat([torch.arange(18), torch.tensor([MASK, UNKNOWN])])
+"""All indices, in the order of `ContentTable.weight`."""
+
 MODALITIES = ("text", "image", "both", "mixture")
 
 
@@ -24,7 +27,7 @@ def expected(table, item):
     vectors = [
         side(torch.tensor([item]))[0]
         for kind, side in table.sides.items()
-        if item <= table.num_items and table._ready()[kind][item]
+        if item > 0 and table._ready()[kind][item]
     ]
     if vectors:
         return torch.stack(vectors).mean(0)
@@ -38,13 +41,13 @@ def expected(table, item):
 @pytest.mark.parametrize(
     "rows",
     [
-        torch.arange(20).flip(0),
+        torch.arange(-2, 18).flip(0),
         TEXT,
         IMAGE,
         BOTH,
         NEITHER,
         torch.tensor([0, 0]),
-        torch.tensor([3, 3, 2, 18, 3, 0, 5, 19, 2]),
+        torch.tensor([3, 3, 2, MASK, 3, 0, 5, UNKNOWN, 2]),
         torch.tensor([], dtype=torch.int64),
     ],
     ids=["all", "text", "image", "both", "neither", "padding", "repeated", "nothing"],
@@ -93,7 +96,7 @@ def test_state_goes_to_another_domain_and_new_items_get_vectors(
     twin.weight  # noqa: B018  # vectors of the first weights must not survive
     twin.load_state_dict(table.state_dict())
     table.attach(other)
-    assert table.num_embeddings == 26
+    assert table.num_items == 23
     torch.testing.assert_close(twin.weight, table.weight)
     readable = 2 if modality == "image" else 1
     assert not torch.equal(table.weight[readable], table.weight[readable + 2])
@@ -144,7 +147,7 @@ def gradients(table, rows):
 @pytest.mark.parametrize("image", ["cnn", "vit"])
 @pytest.mark.parametrize("layers", ["all", 1])
 def test_checkpointing_changes_no_gradient(content, make_table, image, layers):
-    rows = torch.tensor([[1, 2, 3, 5], [6, 7, 1, 0], [4, 18, 19, 9]])
+    rows = torch.tensor([[1, 2, 3, 5], [6, 7, 1, 0], [4, MASK, UNKNOWN, 9]])
     settings = {
         "image": image,
         "encode_batch": 2,
@@ -164,7 +167,7 @@ def test_checkpointing_changes_no_gradient(content, make_table, image, layers):
 def test_every_weight_learns(content, make_table):
     for image in ("cnn", "vit"):
         table = make_table(content, image=image)
-        found = gradients(table, torch.arange(20))
+        found = gradients(table, EVERY)
         assert found.keys() == dict(table.named_parameters()).keys()
         for name, gradient in found.items():
             assert gradient.abs().max() > 0, name
@@ -184,7 +187,7 @@ def test_the_lower_layers_are_frozen_and_no_others(content, make_table, image):
     assert not text.blocks[0].dropout.training
     assert not text.dropout.training
     optimiser = torch.optim.AdamW(table.parameters(), lr=0.1, weight_decay=0.5)
-    gradients(table, torch.arange(20))
+    gradients(table, EVERY)
     optimiser.step()
     free_too = {id(p) for p in [*free, *table.projection_parameters()]}
     for name, parameter in table.named_parameters():
@@ -198,7 +201,7 @@ def test_a_frozen_encoder_is_asked_once_and_gets_no_gradient(content, make_table
     for side in table.sides.values():
         side.encoder.register_forward_hook(lambda *_: calls.append(1))
     assert table.encoder_parameters() == []
-    first = gradients(table, torch.arange(20))
+    first = gradients(table, EVERY)
     assert len(calls) == 2
     assert not any(".encoder." in name for name in first)
     table.vectors(torch.arange(20))
@@ -243,12 +246,12 @@ def test_weight_is_made_once_and_again_after_a_step(content, make_table):
     assert not first.requires_grad
     assert table.weight is first
     torch.testing.assert_close(training, first)
-    torch.testing.assert_close(table.vectors(torch.arange(20)), first)
+    torch.testing.assert_close(table.vectors(EVERY), first)
     # Steps of fused optimisers are not seen on the weights; that training began is.
     for fused in (True, False):
         optimiser = torch.optim.AdamW(table.train().parameters(), lr=0.1, fused=fused)
         before, features = table.weight, table.features("text")
-        gradients(table, torch.arange(20))
+        gradients(table, EVERY)
         optimiser.step()
         assert not torch.equal(table.features("text"), features)
         assert not torch.equal(table.weight, before)
@@ -261,24 +264,38 @@ def test_training_goes_on_after_scoring_in_inference_mode(content, make_table, f
     table = make_table(content, text_layers=layers, image_layers=layers)
     with torch.inference_mode():
         table.weight.sum()
-    assert gradients(table, torch.arange(20))
+    assert gradients(table, EVERY)
 
 
 def test_a_backbone_reads_a_batch_as_it_reads_the_table(content, make_table):
     table = make_table(content).eval()
     torch.manual_seed(0)
     backbone = SASRec(SASRecConfig(width=12, max_length=8, dropout=0.0), 17, causal=True).eval()
-    item_BL = torch.tensor([[1, 2, 9, 1], [4, 18, 0, 0]])
+    item_BL = torch.tensor([[1, 2, 9, 1], [4, MASK, 0, 0]])
     length_B = torch.tensor([4, 2])
     batch = table.of(item_BL, torch.tensor([13]))
     assert batch.item_U.tolist() == [1, 2, 4, 9, 13]
     torch.testing.assert_close(batch.vector_UD, table.weight[batch.item_U])
-    assert batch.index(item_BL).tolist() == [[0, 1, 3, 0], [2, 5, -1, -1]]
-    reading = backbone.with_table(batch)
-    assert reading.num_items == 17
+    assert batch.index(item_BL).tolist() == [[0, 1, 3, 0], [2, -3, -1, -1]]
     whole = backbone.with_table(table)
-    torch.testing.assert_close(reading(item_BL, length_B), whole(item_BL, length_B))
+    assert whole.num_items == 17
+    known = whole(item_BL, length_B)
+    for items in (batch, table.kept):
+        torch.testing.assert_close(backbone(item_BL, length_B, items), known)
     torch.testing.assert_close(whole.item_weight_VD, table.weight[1:18])
+
+
+def test_new_items_are_unknown_ones_until_content_describes_them(content, make_table, make_content):
+    table = make_table(content).eval()
+    before = table.weight_VD.clone()
+    table.grow(3)
+    assert table.num_items == 20
+    assert torch.equal(table.weight_VD[:17], before)
+    assert torch.equal(table.weight_VD[17:], table.special_SD[1].expand(3, -1))
+    assert torch.equal(table.weight[MASK], table.special_SD[0])
+    assert torch.equal(table(torch.tensor([MASK, UNKNOWN])), table.special_SD)
+    table.attach(make_content(20, kinds=("both",)))
+    assert torch.unique(table.weight_VD, dim=0).shape[0] == 20
 
 
 def test_a_batch_knows_no_other_items(content, make_table):

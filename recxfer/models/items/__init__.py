@@ -1,0 +1,1 @@
+"""Item encoders: item indices to vectors."""
