@@ -50,6 +50,7 @@ def start(
     configure: Callable[[], Configured],
     common: Common,
     *,
+    seeds: str | None = None,
     logs: Sequence[str] = (),
     resumable: bool = False,
     together: bool = False,
@@ -60,6 +61,7 @@ def start(
         command: the subcommand's name.
         configure: makes the command's config out of its options.
         common: options of every command.
+        seeds: where the command makes a run for each of several.
         logs: as for `execute`.
         resumable: as for `execute`.
         together: as for `execute`.
@@ -69,8 +71,10 @@ def start(
         return
 
     def work(reporter: "Reporter") -> Result:
-        config = configure()
-        result: Result = import_module(f"recxfer.commands.{command}").run(config, reporter)
+        config, run = configure(), import_module(f"recxfer.commands.{command}").run
+        if seeds is not None:
+            return _over_seeds(config, seeds, common.seed, run, reporter)
+        result: Result = run(config, reporter)
         return result
 
     execute(
@@ -82,6 +86,18 @@ def start(
         resumable=resumable,
         together=together,
     )
+
+
+def _over_seeds(
+    config: Any, seeds: str, seed: int, run: Callable[..., Any], reporter: "Reporter"
+) -> Result:
+    from recxfer.commands.studies import parse_seeds, run_seeds
+
+    if seed:
+        raise UsageError(
+            f"--seed {seed} and --seeds {seeds} were both given", hint="leave one of them out"
+        )
+    return run_seeds(config, parse_seeds(seeds), run, reporter)
 
 
 def execute(

@@ -221,6 +221,15 @@ BatchSize = Annotated[
     int | None, typer.Option("--batch-size", help="Rows of a step, on average.", min=1)
 ]
 Lr = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="LIST",
+        help="Make a run for each seed (0,1,2 or 0-4), as seed-N in the folder RUN; `evaluate` "
+        "takes it as one.",
+    ),
+]
 Log = Annotated[
     list[str] | None,
     typer.Option(

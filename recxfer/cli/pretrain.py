@@ -40,6 +40,7 @@ def pretrain(
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: options.Lr = None,
+    seeds: options.Seeds = None,
     log: options.Log = None,
     resume: options.Resume = False,
     *,
@@ -64,4 +65,4 @@ def pretrain(
             resume=resume,
         )
 
-    start("pretrain", configure, common, logs=log or (), resumable=True, together=True)
+    start("pretrain", configure, common, seeds=seeds, logs=log or (), resumable=True, together=True)

@@ -58,6 +58,7 @@ def transfer(
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     lr: options.Lr = None,
+    seeds: options.Seeds = None,
     log: options.Log = None,
     resume: options.Resume = False,
     *,
@@ -84,4 +85,4 @@ def transfer(
             resume=resume,
         )
 
-    start("transfer", configure, common, logs=log or (), resumable=True)
+    start("transfer", configure, common, seeds=seeds, logs=log or (), resumable=True)

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from recxfer.data.rows import Rows
 from recxfer.evaluation.cases import (
-    Cases,
     Protocol,
     cases_of,
 )
 from recxfer.evaluation.decisions import DecisionFigures, decision_figures
 from recxfer.evaluation.figures import RunDifference, RunFigures, SliceFigures
+from recxfer.evaluation.measured import Measured
 from recxfer.evaluation.metrics import DEFAULT_METRICS
 from recxfer.evaluation.metrics.choice import Measure, measures, offered, refuse_unfit
 from recxfer.evaluation.metrics.contract import Functional, Mean, Whole
@@ -42,7 +42,7 @@ from recxfer.foundation.registry import suggestion
 from recxfer.foundation.reporting import Reporter
 from recxfer.runs.compatibility import warn_of_empty
 from recxfer.runs.open import Bases, open_run, refuse_unneeded_base
-from recxfer.runs.run import Run
+from recxfer.runs.seeds import grouped
 from recxfer.runs.sizes import size_of
 
 DEFAULT_AT = "5,10,20"
@@ -121,7 +121,7 @@ class EvaluateResult:
             "on": self.on,
             "seed": self.seed,
             "resamples": RESAMPLES,
-            "runs": [asdict(run) for run in self.runs],
+            "runs": [run.as_json() for run in self.runs],
         }
         if self.differences:
             shown["differences"] = [
@@ -217,42 +217,34 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         seed=config.seed,
         precision=config.precision,
     )
+    groups = {group.runs[0]: group for group in grouped(config.runs)}
+    found = entries(list(groups), config.tasks)
+    _refuse_unused(found, config)
+    _refuse_unfit(found, config)
+    opener = partial(open_run, device=device, bases=Bases(), moved_base=config.base)
     measured: dict[tuple[Path, Key], RunFigures] = {}
     differences: list[RunDifference] = []
     slices: list[SliceFigures] = []
     decided: list[DecisionFigures] = []
-    bases = Bases()
-    found = entries(config.runs, config.tasks)
-    _refuse_unused(found, config)
-    if config.metrics != DEFAULT_METRICS:
-        lists = config.candidates is None
-        refuse_unfit(
-            config.measures,
-            {
-                f"{entry.path} for {entry.task.name}": offered(
-                    ranks_items=entry.task.ranks_items, lists=lists
-                )
-                for entry in found
-            },
-        )
-    for key, group in by_task(found).items():
-        first: tuple[Run, Cases] | None = None
+    for key, of_task in by_task(found).items():
+        first: Measured | None = None
         compared: dict[Path, dict[str, Difference]] = {}
-        for entry in group:
-            opened = open_run(
-                entry.path, device, bases, moved_base=config.base, number=entry.number
-            )
-            cases, rows = cases_of(opened, protocol, config.dataset, precision, reporter)
-            measured[entry.path, key] = _figures(opened, cases, config)
+        for entry in of_task:
+            group = groups[entry.path]
+            runs = [opener(path, number=entry.number) for path in group.runs]
+            seeds = [cases_of(run, protocol, config.dataset, precision, reporter) for run in runs]
+            now = Measured(group.name, runs, [cases for cases, _ in seeds], seeds[0][1])
+            measured[entry.path, key] = _figures(now, config)
             if config.by is not None:
-                slices += _slices(opened, cases, rows, config, config.by)
-            decided += decision_figures(opened, cases, rows, config.dataset, config.by)
+                slices += _slices(now, config, config.by)
+            for opened, (cases, rows) in zip(runs, seeds, strict=True):
+                decided += decision_figures(opened, cases, rows, config.dataset, config.by)
             if first is None:
-                first = opened, cases
-                warn_of_empty(f"{config.on} cases of {opened.task.name}", rows, reporter)
+                first = now
+                warn_of_empty(f"{config.on} cases of {now.task.name}", now.rows, reporter)
             else:
-                compared[entry.path] = _compared(opened, cases, *first, config)
-        differences += _differences(measured[group[0].path, key], compared)
+                compared[group.name] = _compared(now, first, config)
+        differences += _differences(measured[of_task[0].path, key], compared)
     result = EvaluateResult(
         path=config.report or config.runs[0],
         on=config.on,
@@ -287,11 +279,25 @@ def _refuse_unused(found: Sequence[Entry], config: EvaluateConfig) -> None:
         )
 
 
-def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
+def _refuse_unfit(found: Sequence[Entry], config: EvaluateConfig) -> None:
+    if config.metrics == DEFAULT_METRICS:
+        return
+    lists = config.candidates is None
+    offers = {
+        f"{entry.path} for {entry.task.name}": offered(
+            ranks_items=entry.task.ranks_items, lists=lists
+        )
+        for entry in found
+    }
+    refuse_unfit(config.measures, offers)
+
+
+def _figures(now: Measured, config: EvaluateConfig) -> RunFigures:
+    opened, cases = now.first, now.cases
     sampled = config.candidates is not None and cases.ranks_items
     seen: Literal["excluded", "kept"] = "kept" if config.keep_seen else "excluded"
     return RunFigures(
-        run=str(opened.path),
+        run=str(now.name),
         method=opened.method,
         number=opened.number,
         task=opened.task.name,
@@ -301,22 +307,21 @@ def _figures(opened: Run, cases: Cases, config: EvaluateConfig) -> RunFigures:
         candidates=f"1+{config.candidates} sampled" if sampled else "all",
         seen=seen if cases.ranks_items else None,
         size=size_of(opened),
-        metrics=estimate(cases.metrics(config.measures), cases.people(), config.seed),
+        metrics=estimate(now.metrics(config.measures), cases.people(), config.seed),
+        over_seeds=now.over_seeds(config.measures),
     )
 
 
-def _compared(
-    opened: Run, cases: Cases, reference: Run, known: Cases, config: EvaluateConfig
-) -> dict[str, Difference]:
-    if not cases.identity.equals(known.identity):
+def _compared(now: Measured, known: Measured, config: EvaluateConfig) -> dict[str, Difference]:
+    if not now.cases.identity.equals(known.cases.identity):
         raise UsageError(
-            f"{opened.path} ({cases.frame.height:,} cases) and {reference.path} "
-            f"({known.frame.height:,} cases), both for {opened.task.name}, were not held to the "
+            f"{now.name} ({now.cases.frame.height:,} cases) and {known.name} "
+            f"({known.cases.frame.height:,} cases), both for {now.task.name}, were not held to the "
             "same cases",
             hint="compare runs of one task on one dataset; evaluate others on their own",
         )
-    ours, theirs = (_resampled(c.metrics(config.measures)) for c in (cases, known))
-    return compare(ours, theirs, cases.people(), config.seed)
+    ours, theirs = (_resampled(one.metrics(config.measures)) for one in (now, known))
+    return compare(ours, theirs, now.cases.people(), config.seed)
 
 
 def _resampled(metrics: Mapping[str, Functional]) -> dict[str, Functional]:
@@ -347,19 +352,17 @@ def _differences(
     ]
 
 
-def _slices(
-    opened: Run, cases: Cases, rows: Rows, config: EvaluateConfig, by: str
-) -> list[SliceFigures]:
+def _slices(now: Measured, config: EvaluateConfig, by: str) -> list[SliceFigures]:
     found = []
-    for name, chosen in slices_of(opened, rows, config.dataset, by):
-        metrics = _sliced(cases.metrics(config.measures, chosen), by)
+    for name, chosen in slices_of(now.first, now.rows, config.dataset, by):
+        metrics = _sliced(now.metrics(config.measures, chosen), by)
         found.append(
             SliceFigures(
-                run=str(opened.path),
-                task=opened.task.name,
+                run=str(now.name),
+                task=now.task.name,
                 slice=name,
                 cases=chosen.size,
-                metrics=estimate(metrics, cases.people(chosen), config.seed),
+                metrics=estimate(metrics, now.cases.people(chosen), config.seed),
             )
         )
     return found

@@ -1,11 +1,13 @@
-"""What every command that trains is told, whatever it trains."""
+"""Options shared by pretrain and transfer: output, seed, device, precision, threads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
 from recxfer.foundation.config import Config
+from recxfer.runs.seeds import seed_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,10 @@ class TrainingConfig:
 
     overwrite: bool = False
     resume: bool = False
+
+    def with_seed(self, seed: int) -> Self:
+        """Return the same config for one of several seeds, its run inside the folder of all."""
+        return replace(self, seed=seed, run=seed_folder(self.run, seed))
 
 
 class LearnedPeople(Config):

@@ -1,8 +1,8 @@
 """Settings of a transfer, and the result that it returns."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from recxfer.methods.task import parse_task
 from recxfer.runs.header import read_header
 from recxfer.runs.multitask import free_share
 from recxfer.runs.record import Counts
+from recxfer.runs.seeds import run_of_seed
 from recxfer.training.optim import OptimConfig
 
 
@@ -63,6 +64,11 @@ class TransferConfig(TrainingConfig):
             "optim": self.optim,
             "data": self.data,
         }
+
+    def with_seed(self, seed: int) -> Self:
+        """Return the same for one of several seeds; of a base over seeds, the run of that one."""
+        config = super(TransferConfig, self).with_seed(seed)
+        return replace(config, base=run_of_seed(self.base, seed))
 
     def build_method(self) -> AnyMethod:
         """Build the method from its settings, or from their defaults."""

@@ -1,16 +1,25 @@
 """What `evaluate` measures: of a run, of a pair of runs, of a slice."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from recxfer.evaluation.statistics import Difference, Figure
 from recxfer.runs.sizes import Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedFigures:
+    """How the metrics of runs that differ in their seed alone spread."""
+
+    seeds: Sequence[int]
+    sd: Mapping[str, float]
+    """Standard deviation between seeds, of each metric over all cases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFigures:
-    """One run's metrics."""
+    """Metrics of one run, or means over runs that differ in their seed alone."""
 
     run: str
     method: str
@@ -34,6 +43,17 @@ class RunFigures:
     """What the run adds to the backbone it stands on."""
 
     metrics: Mapping[str, Figure]
+    """Intervals resample people; of several seeds, they are of the mean, seeds being held."""
+
+    over_seeds: SeedFigures | None = None
+    """None where there is one seed."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The run's entry in `--json`; `over_seeds` where there are several."""
+        facts = asdict(self)
+        if self.over_seeds is None:
+            del facts["over_seeds"]
+        return facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,9 @@ VOCABULARY: Final = "vocabulary.parquet"
 HISTORY: Final = "history.parquet"
 RESUME: Final = "resume.safetensors"
 
+# Runs of several seeds lie in one folder, as seed-0, seed-1, ...
+SEED_FOLDER: Final = "seed-"
+
 # The one key of a safetensors header that recxfer writes
 HEADER_KEY: Final = "recxfer"
 

@@ -16,7 +16,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import CheckpointError
-from recxfer.foundation.names import CHECKPOINT, RUN_JSON
+from recxfer.foundation.names import CHECKPOINT, RUN_JSON, SEED_FOLDER
 from recxfer.foundation.registry import Table
 from recxfer.methods.task import Task
 from recxfer.models.backbones.contract import Backbone
@@ -291,9 +291,12 @@ def checkpoint_of(path: Path) -> Path:
         CheckpointError: the directory is not a finished run.
     """
     if not (path / RUN_JSON).exists():
+        several = sorted(path.glob(f"{SEED_FOLDER}*/{RUN_JSON}"))
         raise CheckpointError(
             f"{path} is not a finished run: it has no {RUN_JSON}",
-            hint="give a directory that `recxfer pretrain` or `recxfer transfer` wrote",
+            hint=f"it holds runs of several seeds: give one of them, such as {several[0].parent}"
+            if several
+            else "give a directory that `recxfer pretrain` or `recxfer transfer` wrote",
         )
     return path / CHECKPOINT
 

@@ -33,11 +33,12 @@ OPTIONS = {
         "--vocabulary", "--list",
     },
     "pretrain": {
-        "--objective", "--backbone", "--epochs", "--batch-size", "--lr", "--log-to", "--resume",
+        "--objective", "--backbone", "--epochs", "--batch-size", "--lr", "--seeds", "--log-to",
+        "--resume",
     },
     "transfer": {
-        "--method", "--task", "--source", "--epochs", "--batch-size", "--lr", "--log-to",
-        "--resume", "--list",
+        "--method", "--task", "--source", "--epochs", "--batch-size", "--lr", "--seeds",
+        "--log-to", "--resume", "--list",
     },
     "evaluate": {
         "--base", "--dataset", "--on", "--at", "--metrics", "--candidates", "--keep-seen", "--by",

@@ -38,7 +38,8 @@ def _runs(result: EvaluateResult, runs: Sequence[RunFigures]) -> Table:
     table = Table(title=_title(result, first), title_justify="left", caption_justify="left")
     table.add_column("metric", style="bold")
     for run in runs:
-        table.add_column(Text(f"{run.run}\n({run.method})"), justify="right")
+        seeds = "" if run.over_seeds is None else f", {len(run.over_seeds.seeds)} seeds"
+        table.add_column(Text(f"{run.run}\n({run.method}{seeds})"), justify="right")
     differences = {
         (d.run, d.metric): d
         for d in result.differences
@@ -48,6 +49,8 @@ def _runs(result: EvaluateResult, runs: Sequence[RunFigures]) -> Table:
         cells = [Text(metric)]
         for run in runs:
             cell = _figure(run.metrics[metric])
+            if run.over_seeds is not None:
+                cell.append(f"\nsd {run.over_seeds.sd[metric]:.4f} between seeds", "dim")
             compared = differences.get((run.run, metric))
             if compared is not None and compared.difference.value is not None:
                 cell.append(f"\n{compared.difference.value:+.4f}, p {compared.p_holm:.3f}", "cyan")

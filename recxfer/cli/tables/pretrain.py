@@ -1,13 +1,21 @@
 """What `pretrain` shows of the run it made."""
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 
+from recxfer.cli.tables import over_seeds
 from recxfer.commands.pretrain_config import PretrainResult
+from recxfer.commands.studies import SeedsResult
 
 
-def render(result: PretrainResult) -> RenderableType:
-    """One table of facts."""
+def render(result: PretrainResult | SeedsResult[PretrainResult]) -> RenderableType:
+    """Draw a table of facts, or one for each seed and their means."""
+    if isinstance(result, SeedsResult):
+        return Group(*map(_facts, result.results), over_seeds(result))
+    return _facts(result)
+
+
+def _facts(result: PretrainResult) -> Table:
     table = Table(title=str(result.path), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()

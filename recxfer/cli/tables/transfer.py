@@ -1,13 +1,21 @@
 """What `transfer` shows of the run it made."""
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 
+from recxfer.cli.tables import over_seeds
+from recxfer.commands.studies import SeedsResult
 from recxfer.commands.transfer_config import TransferResult
 
 
-def render(result: TransferResult) -> RenderableType:
-    """One table of facts."""
+def render(result: TransferResult | SeedsResult[TransferResult]) -> RenderableType:
+    """Draw a table of facts, or one for each seed and their means."""
+    if isinstance(result, SeedsResult):
+        return Group(*map(_facts, result.results), over_seeds(result))
+    return _facts(result)
+
+
+def _facts(result: TransferResult) -> Table:
     table = Table(title=str(result.path), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
