@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recxfer.data.dataset import Dataset, Events
+from recxfer.data.ragged import places
 from recxfer.data.rows import Rows, Seen
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.names import SPLITS, TRAIN
@@ -44,7 +45,7 @@ def next_item_training(dataset: Dataset, max_length: int, *, windows: str = "all
         user_R = torch.repeat_interleave(user_R, count_R)
         first_R = torch.repeat_interleave(start_R, count_R)
         last_R = torch.repeat_interleave(end_R, count_R)
-        back_R = _ranks_within(count_R)
+        back_R = places(count_R)
         end_R = last_R - back_R * max_length
         start_R = torch.maximum(first_R, end_R - max_length - 1)
     else:
@@ -231,10 +232,3 @@ def _histories_before(
 
 def _owners(events: Events, index_R: Tensor) -> Tensor:
     return torch.searchsorted(events.offset_U1, index_R, right=True) - 1
-
-
-def _ranks_within(count_R: Tensor) -> Tensor:
-    """0, 1, ... count-1 for each count, in one flat tensor."""
-    total = int(count_R.sum())
-    before_R = count_R.cumsum(0) - count_R
-    return torch.arange(total) - torch.repeat_interleave(before_R, count_R)

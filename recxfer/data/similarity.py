@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from recxfer.data.ragged import flat_indices, owners, places
 from recxfer.data.rows import Rows
 from recxfer.foundation.names import PAD
 
@@ -34,9 +35,8 @@ def similar_items(rows: Rows, num_items: int, generator: torch.Generator) -> Ten
     """
     row_R = _sample(rows.length_R, generator)
     length_R = rows.length_R[row_R]
-    at_X = torch.repeat_interleave(torch.arange(row_R.numel()), length_R)
-    place_X = torch.arange(at_X.numel()) - (length_R.cumsum(0) - length_R)[at_X]
-    item_X = rows.item_E[rows.start_R[row_R][at_X] + place_X].long()
+    at_X = owners(length_R)
+    item_X = rows.item_E[flat_indices(rows.start_R[row_R], length_R)].long()
     span = num_items + 1
     keys = []
     for step in range(1, REACH + 1):
@@ -68,8 +68,7 @@ def _nearest(item_P: Tensor, other_P: Tensor, score_P: Tensor, span: int) -> Ten
     order_P = score_P.argsort(descending=True, stable=True)
     order_P = order_P[item_P[order_P].argsort(stable=True)]
     item_P, other_P = item_P[order_P], other_P[order_P]
-    size_V = torch.bincount(item_P, minlength=span)
-    place_P = torch.arange(item_P.numel()) - (size_V.cumsum(0) - size_V)[item_P]
+    place_P = places(torch.bincount(item_P, minlength=span))
     kept_P = place_P < NEIGHBOURS
     table_VK = torch.full((span, NEIGHBOURS), PAD, dtype=torch.int32)
     table_VK[item_P[kept_P], place_P[kept_P]] = other_P[kept_P].int()

@@ -6,6 +6,7 @@ Shape letters: R rows, C rows of a chunk, X events that rows of a chunk have see
 import torch
 from torch import Tensor
 
+from recxfer.data.ragged import flat_indices, owners
 from recxfer.data.rows import Rows, Seen
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.rng import Rng
@@ -18,10 +19,7 @@ def flat_seen(row_C: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
     """For every event that any of the rows has seen: the row's place in the chunk, and the item."""
     start_C, end_C = seen.start_R[row_C], seen.end_R[row_C]
     count_C = end_C - start_C
-    position_X = torch.repeat_interleave(torch.arange(row_C.numel()), count_C)
-    before_C = count_C.cumsum(0) - count_C
-    event_X = torch.arange(position_X.numel()) + (start_C - before_C)[position_X]
-    return position_X, seen.item_E[event_X].long()
+    return owners(count_C), seen.item_E[flat_indices(start_C, count_C)].long()
 
 
 def count_seen(rows: Rows, seen: Seen | None) -> Tensor:

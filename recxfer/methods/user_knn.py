@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from recxfer.data.ragged import flat_indices, owners
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.names import PAD
@@ -150,11 +151,8 @@ def _history_pairs(rows: Rows, person_R: Tensor) -> tuple[Tensor, Tensor]:
         last_R = torch.ones_like(sorted_R, dtype=torch.bool)
         last_R[:-1] = sorted_R[1:] != sorted_R[:-1]
         rows, person_R = rows.take(order[last_R]), sorted_R[last_R]
-    length_R = rows.length_R
-    row_X = torch.repeat_interleave(torch.arange(len(rows)), length_R)
-    place_X = torch.arange(row_X.numel()) - (length_R.cumsum(0) - length_R)[row_X]
-    item_X = rows.item_E[rows.start_R[row_X] + place_X].long()
-    return _distinct(person_R[row_X], item_X)
+    item_X = rows.item_E[flat_indices(rows.start_R, rows.length_R)].long()
+    return _distinct(person_R[owners(rows.length_R)], item_X)
 
 
 def _distinct(person_X: Tensor, item_X: Tensor) -> tuple[Tensor, Tensor]:

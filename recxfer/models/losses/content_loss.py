@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from recxfer.data.ragged import firsts, flat_indices, owners
 from recxfer.data.rows import Rows
 
 CHUNK_SCORES = 1 << 25
@@ -31,7 +32,7 @@ class Met:
             num_items: V.
         """
         self._num_items = num_items
-        index_E = _flat(rows.start_R, rows.length_R)
+        index_E = flat_indices(rows.start_R, rows.length_R)
         user_E = torch.repeat_interleave(rows.user_R, rows.length_R)
         # Pairs as one sorted number each: person * V + item - 1.
         pair_E = user_E * num_items + rows.item_E[index_E].long() - 1
@@ -52,8 +53,8 @@ class Met:
             self._on[device] = pair_E.to(device), when_E.to(device)
         pair_E, when_E = self._on[device]
         first_B, count_B = self._spans(pair_E, user_B)
-        row_X = torch.repeat_interleave(torch.arange(user_B.numel(), device=device), count_B)
-        index_X = _flat(first_B, count_B)
+        row_X = owners(count_B)
+        index_X = flat_indices(first_B, count_B)
         item_X = pair_E[index_X] % self._num_items + 1
         place_X = torch.searchsorted(item_U, item_X).clamp_(max=item_U.numel() - 1)
         here_X = item_U[place_X] == item_X
@@ -78,13 +79,13 @@ class Met:
         free_B1 = (V - count_B)[:, None]
         chance_BN = torch.rand(user_B.numel(), count, dtype=torch.float64, generator=generator)
         nth_BN = (chance_BN * torch.where(free_B1 > 0, free_B1, V)).long()
-        row_X = torch.repeat_interleave(torch.arange(user_B.numel()), count_B)
-        index_X = _flat(first_B, count_B)
+        row_X = owners(count_B)
+        index_X = flat_indices(first_B, count_B)
         free_before_X = self._pair_E[index_X] % V - (index_X - first_B[row_X])
         # One sorted key of (row, free items before) serves all rows at once.
         row_B1 = torch.arange(user_B.numel())[:, None]
         key_X, query_BN = row_X * (V + 1) + free_before_X, row_B1 * (V + 1) + nth_BN
-        before_B1 = (count_B.cumsum(0) - count_B)[:, None]
+        before_B1 = firsts(count_B)[:, None]
         met_before_BN = torch.searchsorted(key_X, query_BN, right=True) - before_B1
         return 1 + nth_BN + torch.where(free_B1 > 0, met_before_BN, 0)
 
@@ -167,10 +168,3 @@ def next_clicks_loss(
     click_BK = torch.einsum("bd,bkd->bk", user_BD, click_BKD.float())
     negative_BN = torch.einsum("bd,bnd->bn", user_BD, negative_BND.float())
     return F.softplus(-click_BK[real_BK]).mean() + F.softplus(negative_BN).mean()
-
-
-def _flat(start_R: Tensor, length_R: Tensor) -> Tensor:
-    """Indices of slices of a flat array, one slice after the other."""
-    before_R = length_R.cumsum(0) - length_R
-    step_X = torch.arange(int(length_R.sum()), device=start_R.device)
-    return step_X + torch.repeat_interleave(start_R - before_R, length_R)
