@@ -143,7 +143,7 @@ def item_sets(
     rows = profile_rows(dataset, column, part, WHOLE)
     batch = rows.batch(torch.arange(len(rows)))
     sets = torch.zeros(len(rows), dataset.num_items + 1)
-    sets.scatter_(1, batch.item_BL, 1.0)
+    sets.scatter_(1, batch.history.item_BL, 1.0)
     assert batch.target_B is not None
     return sets[:, 1:], batch.target_B
 

@@ -171,7 +171,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
             validation=finished.training.validation,
         )
     max_length = backbone.config.max_length
-    rows = next_item_training(dataset, max_length, windows=config.data.windows)
+    rows = next_item_training(dataset, max_length, backbone.inputs, windows=config.data.windows)
     rows = share_of_people(rows, config.data.train_share, rng)
     rows, validation = hold_out(
         dataset, pretraining, objective, rows, rng, device, reporter, config.optim.metric

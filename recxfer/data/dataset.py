@@ -1,6 +1,7 @@
 """A prepared dataset, opened: flat arrays in user order, labels, ids and links."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +106,19 @@ class Dataset:
             split_E=to_tensor(frame[SPLIT].cast(pl.Enum(SPLITS)).to_physical().cast(pl.Int8)),
             offset_U1=torch.cat([torch.zeros(1, dtype=torch.int64), counts_U.cumsum(0)]),
         )
+
+    def columns(self, names: Collection[str]) -> dict[str, Tensor]:
+        """Columns of all events (E), by the names of those of `History`.
+
+        Raises:
+            DataError: times are asked for, and there are none.
+        """
+        if "time" in names and not self.info.has_timestamps:
+            raise DataError(
+                f"{self.path} has no timestamps, but the backbone reads the times of events",
+                hint="choose another backbone, or prepare the dataset from a log with timestamps",
+            )
+        return {name: getattr(self.events, f"{name}_E") for name in sorted(names)}
 
     @cached_property
     def user_split_U(self) -> Tensor:

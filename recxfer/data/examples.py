@@ -5,6 +5,7 @@ history of a next-item case ends right before its target. The source history of 
 case ends before the time of its target, where both domains have times.
 """
 
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -19,8 +20,17 @@ from recxfer.foundation.rng import Rng
 
 Part = Literal["train", "valid", "test"]
 
+ITEMS_ALONE = ("item",)
+"""Columns of histories, where nobody asks for more."""
 
-def next_item_training(dataset: Dataset, max_length: int, *, windows: str = "all") -> Rows:
+
+def next_item_training(
+    dataset: Dataset,
+    max_length: int,
+    columns: Collection[str] = ITEMS_ALONE,
+    *,
+    windows: str = "all",
+) -> Rows:
     """Histories in which every event but the first is a target.
 
     A history longer than `max_length` + 1 events is cut into windows from its end, each sharing
@@ -29,6 +39,7 @@ def next_item_training(dataset: Dataset, max_length: int, *, windows: str = "all
     Args:
         dataset: the domain.
         max_length: longest input of the backbone.
+        columns: of `History`, that the backbone reads.
         windows: `all`, or `last` for the most recent window of each user alone.
     """
     events = dataset.events
@@ -50,10 +61,12 @@ def next_item_training(dataset: Dataset, max_length: int, *, windows: str = "all
         start_R = torch.maximum(first_R, end_R - max_length - 1)
     else:
         start_R = torch.maximum(start_R, end_R - max_length - 1)
-    return Rows(item_E=events.item_E, start_R=start_R, length_R=end_R - start_R, user_R=user_R)
+    return Rows(dataset.columns(columns), start_R, length_R=end_R - start_R, user_R=user_R)
 
 
-def next_item_cases(dataset: Dataset, part: Part, max_length: int) -> Rows:
+def next_item_cases(
+    dataset: Dataset, part: Part, max_length: int, columns: Collection[str] = ITEMS_ALONE
+) -> Rows:
     """Held-out events, each with the history before it and all its user met before.
 
     Under `leave-last` that is one case per user, under `temporal` one per event of the part, under
@@ -69,7 +82,7 @@ def next_item_cases(dataset: Dataset, part: Part, max_length: int) -> Rows:
     index_R, user_R, first_R = index_R[kept_R], user_R[kept_R], first_R[kept_R]
     length_R = (index_R - first_R).clamp(max=max_length)
     return Rows(
-        item_E=events.item_E,
+        columns=dataset.columns(columns),
         start_R=index_R - length_R,
         length_R=length_R,
         user_R=user_R,
@@ -78,23 +91,29 @@ def next_item_cases(dataset: Dataset, part: Part, max_length: int) -> Rows:
     )
 
 
-def profile_rows(dataset: Dataset, column: str, part: Part, max_length: int) -> Rows:
+def profile_rows(
+    dataset: Dataset,
+    label: str,
+    part: Part,
+    max_length: int,
+    columns: Collection[str] = ITEMS_ALONE,
+) -> Rows:
     """One row per user of the part whose label is known, empty histories included.
 
     Histories hold train events only (under the `users` split: all of the user's events), so that
     no held-out event of another task on the same people is ever read.
     """
-    label_U, _ = dataset.labels(column)
+    label_U, _ = dataset.labels(label)
     in_part_U = dataset.user_split_U == SPLITS.index(part)
     user_R = (in_part_U & (label_U >= 0)).nonzero().squeeze(1)
     if user_R.numel() == 0:
         raise DataError(
-            f"{dataset.path} has no {part} user with a known {column}",
+            f"{dataset.path} has no {part} user with a known {label}",
             hint="check the label column, or prepare a larger dataset",
         )
     start_R, length_R = _known_histories(dataset, user_R, max_length)
     return Rows(
-        item_E=dataset.events.item_E,
+        columns=dataset.columns(columns),
         start_R=start_R,
         length_R=length_R,
         user_R=user_R,
@@ -116,14 +135,20 @@ def people_apart(dataset: Dataset, rows: Rows, max_length: int) -> tuple[Rows, R
     apart_U = dataset.user_split_U == SPLITS.index("valid")
     user_R = apart_U.nonzero().squeeze(1)
     start_R, length_R = _known_histories(dataset, user_R, max_length)
-    held_out = Rows(rows.item_E, start_R, length_R, user_R)
+    held_out = Rows(rows.columns, start_R, length_R, user_R)
     return (
         rows.take((~apart_U[rows.user_R]).nonzero().squeeze(1)),
         held_out.take((length_R >= 2).nonzero().squeeze(1)),
     )
 
 
-def cross_domain_rows(source: Dataset, target: Dataset, part: Part, max_length: int) -> Rows:
+def cross_domain_rows(
+    source: Dataset,
+    target: Dataset,
+    part: Part,
+    max_length: int,
+    columns: Collection[str] = ITEMS_ALONE,
+) -> Rows:
     """Each target event of the part with its user's source history before it.
 
     Every (history, target item) pair is a row (PeterRec, section 3.1). Users that the source does
@@ -139,7 +164,7 @@ def cross_domain_rows(source: Dataset, target: Dataset, part: Part, max_length: 
     start_R, end_R = _histories_before(source.events, person_R.clamp(min=0), before_R)
     length_R = torch.where(person_R >= 0, end_R - start_R, 0).clamp(max=max_length)
     return Rows(
-        item_E=source.events.item_E,
+        columns=source.columns(columns),
         start_R=end_R - length_R,
         length_R=length_R,
         user_R=user_R,
@@ -164,13 +189,19 @@ def share_of_people(rows: Rows, share: float, rng: Rng) -> Rows:
     return rows.take(torch.isin(rows.user_R, chosen).nonzero().squeeze(1))
 
 
-def every_user(dataset: Dataset, max_length: int, target: Dataset | None = None) -> Rows:
+def every_user(
+    dataset: Dataset,
+    max_length: int,
+    target: Dataset | None = None,
+    columns: Collection[str] = ITEMS_ALONE,
+) -> Rows:
     """Each user's whole history, for exports; what was met in the target may be left out.
 
     Args:
         dataset: where histories are read.
         max_length: longest history.
         target: where items are recommended from, if that is another, linked dataset.
+        columns: of `History`, that the backbone reads.
     """
     events = dataset.events
     first_U, last_U = events.offset_U1[:-1], events.offset_U1[1:]
@@ -179,7 +210,7 @@ def every_user(dataset: Dataset, max_length: int, target: Dataset | None = None)
     if target is not None:
         seen = _met_in(target, dataset)
     return Rows(
-        item_E=events.item_E,
+        columns=dataset.columns(columns),
         start_R=last_U - length_U,
         length_R=length_U,
         user_R=torch.arange(events.num_users),

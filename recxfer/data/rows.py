@@ -6,11 +6,13 @@ an epoch is a permutation of row numbers and a batch is one gather.
 Shape letters: R rows, E events, B rows of a batch, L longest history of a batch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from recxfer.data.history import COLUMNS, History, longest_of
 from recxfer.foundation.names import PAD
 
 
@@ -30,13 +32,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows gathered side by side, padded on the right with item 0."""
+    """Rows gathered side by side."""
 
-    item_BL: Tensor
-    """int64 histories, oldest first."""
-
-    length_B: Tensor
-    """int64 real items of each history; 0 is possible (a user without history)."""
+    history: History
+    """What each row's user did, in the columns that the backbone reads."""
 
     row_B: Tensor
     """int64 row numbers, to join results back."""
@@ -50,8 +49,7 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return Batch(
-            item_BL=self.item_BL.to(device),
-            length_B=self.length_B.to(device),
+            history=self.history.to(device),
             row_B=self.row_B.to(device),
             target_B=None if self.target_B is None else self.target_B.to(device),
             cached_BD=None if self.cached_BD is None else self.cached_BD.to(device),
@@ -62,8 +60,8 @@ class Batch:
 class Rows:
     """The examples of a task's part (train, valid or test)."""
 
-    item_E: Tensor
-    """int32 flat items that histories are slices of."""
+    columns: Mapping[str, Tensor]
+    """Flat events that histories are slices of (E), by the names of the columns of `History`."""
 
     start_R: Tensor
     """int64 first event of each history."""
@@ -86,6 +84,11 @@ class Rows:
     def __len__(self) -> int:
         return self.start_R.numel()
 
+    @property
+    def item_E(self) -> Tensor:
+        """int32 item of each event."""
+        return self.columns["item"]
+
     def batch(self, row_B: Tensor) -> Batch:
         """Gather the rows of these numbers.
 
@@ -93,14 +96,15 @@ class Rows:
             row_B: int64 row numbers.
         """
         length_B = self.length_R[row_B]
-        longest = max(int(length_B.max()), 1) if row_B.numel() else 1
-        step_L = torch.arange(longest)
+        step_L = torch.arange(longest_of(length_B))
         real_BL = step_L < length_B[:, None]
         index_BL = (self.start_R[row_B, None] + step_L).clamp_(max=max(self.item_E.numel() - 1, 0))
-        item_BL = torch.where(real_BL, self.item_E[index_BL], PAD).long()
+        columns = {
+            COLUMNS[name]: torch.where(real_BL, column_E[index_BL], PAD).long()
+            for name, column_E in self.columns.items()
+        }
         return Batch(
-            item_BL=item_BL,
-            length_B=length_B,
+            history=History(length_B=length_B, **columns),
             row_B=row_B,
             target_B=None if self.target_R is None else self.target_R[row_B],
             cached_BD=None if self.cached_RD is None else self.cached_RD[row_B],
@@ -109,7 +113,7 @@ class Rows:
     def take(self, row_T: Tensor) -> "Rows":
         """Only the rows of these numbers, in this order."""
         return Rows(
-            item_E=self.item_E,
+            columns=self.columns,
             start_R=self.start_R[row_T],
             length_R=self.length_R[row_T],
             user_R=self.user_R[row_T],

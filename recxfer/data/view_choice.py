@@ -7,9 +7,9 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from recxfer.data import views
+from recxfer.data.history import History, joined
 from recxfer.data.rows import Rows
 from recxfer.data.similarity import similar_items
-from recxfer.data.views import View
 from recxfer.foundation.config import Config
 from recxfer.foundation.names import MASK
 
@@ -74,53 +74,46 @@ class Views:
             # A fixed stream: which histories are counted says nothing about the seed of training.
             self._similar_VK = similar_items(rows, num_items, torch.Generator().manual_seed(0))
 
-    def draw(self, item_BL: Tensor, length_B: Tensor, generator: torch.Generator) -> View:
+    def draw(self, history: History, generator: torch.Generator) -> History:
         """One view of every history of a batch."""
         names = self.config.views
         if self.config.mix == "compose" or len(names) == 1:
             for name in names:
-                item_BL, length_B = self._apply(name, item_BL, length_B, generator)
+                history = self._apply(name, history, generator)
         else:
-            item_BL, length_B = self._choose(item_BL, length_B, generator)
-        return views.keep_recent(item_BL, length_B, self.longest)
+            history = self._choose(history, generator)
+        return views.keep_recent(history, self.longest)
 
-    def _choose(self, item_BL: Tensor, length_B: Tensor, generator: torch.Generator) -> View:
+    def _choose(self, history: History, generator: torch.Generator) -> History:
         """Each history through one view, all equally likely: rows are grouped by their view."""
         names = self.config.views
-        choice_B = torch.randint(len(names), length_B.shape, generator=generator)
+        choice_B = torch.randint(len(names), history.length_B.shape, generator=generator)
         parts, rows = [], []
         for index, name in enumerate(names):
-            row_C = (choice_B == index).nonzero().squeeze(1).to(item_BL.device)
+            row_C = (choice_B == index).nonzero().squeeze(1).to(history.length_B.device)
             if row_C.numel():
-                parts.append(self._apply(name, item_BL[row_C], length_B[row_C], generator))
+                parts.append(self._apply(name, history.take(row_C), generator))
                 rows.append(row_C)
-        longest = max(item_CL.shape[1] for item_CL, _ in parts)
-        drawn_BL = item_BL.new_zeros(length_B.numel(), longest)
-        drawn_B = torch.empty_like(length_B)
-        for row_C, (item_CL, length_C) in zip(rows, parts, strict=True):
-            drawn_BL[row_C, : item_CL.shape[1]] = item_CL
-            drawn_B[row_C] = length_C
-        return drawn_BL, drawn_B
+        return joined(parts).take(torch.cat(rows).argsort())
 
-    def _apply(
-        self, name: ViewName, item_BL: Tensor, length_B: Tensor, generator: torch.Generator
-    ) -> View:
+    def _apply(self, name: ViewName, history: History, generator: torch.Generator) -> History:
         config = self.config
         match name:
             case "dropout":
-                return item_BL, length_B
+                return history
             case "crop":
-                return views.crop(item_BL, length_B, config.crop_keep, generator)
+                return views.crop(history, config.crop_keep, generator)
             case "mask":
-                return views.mask(item_BL, length_B, config.mask_share, MASK, generator)
+                return views.mask(history, config.mask_share, MASK, generator)
             case "reorder":
-                return views.reorder(item_BL, length_B, config.reorder_share, generator)
+                return views.reorder(history, config.reorder_share, generator)
             case "substitute" | "insert":
                 share = getattr(config, f"{name}_share")
                 operate = views.substitute if name == "substitute" else views.insert
-                return operate(item_BL, length_B, share, self._similar(item_BL), generator)
+                similar_VK = self._similar(history.length_B.device)
+                return operate(history, share, similar_VK, generator)
 
-    def _similar(self, item_BL: Tensor) -> Tensor:
+    def _similar(self, device: torch.device) -> Tensor:
         assert self._similar_VK is not None
-        self._similar_VK = self._similar_VK.to(item_BL.device)
+        self._similar_VK = self._similar_VK.to(device)
         return self._similar_VK

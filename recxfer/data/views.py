@@ -1,41 +1,39 @@
 """Views of histories: the same person, seen a little differently.
 
-Each operator is a pure function of a whole batch (padded on the right) and a random stream. None
-empties a history, and none touches padding. CL4SRec (Xie et al. 2022, section 3.3) has crop, mask
-and reorder; CoSeRec (Liu et al. 2021, section 3.2) has substitute and insert.
+Each operator is a pure function of a whole batch and a random stream. It chooses places, and all
+that is known of an event goes with it. None empties a history, and none touches padding. CL4SRec
+(Xie et al. 2022, section 3.3) has crop, mask and reorder; CoSeRec (Liu et al. 2021, section 3.2)
+has substitute and insert.
 
-Shape letters: B rows of a batch, L longest history of the batch, V items, K neighbours of an item.
+Shape letters: B rows of a batch, L longest history of the batch, W longest view, V items, K
+neighbours of an item.
 """
 
 import torch
 from torch import Tensor
 
+from recxfer.data.history import History, longest_of
 from recxfer.foundation.names import PAD
 
-View = tuple[Tensor, Tensor]
-"""Histories (B, L), int64, and their lengths (B), int64."""
 
-
-def crop(item_BL: Tensor, length_B: Tensor, keep: float, generator: torch.Generator) -> View:
+def crop(history: History, keep: float, generator: torch.Generator) -> History:
     """A contiguous part of each history: `keep` of its events, rounded down, one at least."""
     # In double, 0.29 of 100 events is a hair below 29 events.
+    length_B = history.length_B
     kept_B = (length_B.double() * keep + 1e-9).long().clamp_(min=1).minimum(length_B)
     start_B = _uniform(length_B - kept_B + 1, generator)
-    place_BL = start_B[:, None] + _places(item_BL)
-    cropped_BL = item_BL.gather(1, place_BL.clamp_(max=item_BL.shape[1] - 1))
-    return trim(cropped_BL, kept_B)
+    return _stretch(history, start_B, kept_B)
 
 
-def mask(
-    item_BL: Tensor, length_B: Tensor, share: float, mask_item: int, generator: torch.Generator
-) -> View:
+def mask(history: History, share: float, mask_item: int, generator: torch.Generator) -> History:
     """Hide a `share` of the events, rounded up, behind the mask item; one event always shows."""
-    chosen_BL = _choose(item_BL, length_B, _count(length_B, share, length_B - 1), generator)
-    return item_BL.masked_fill(chosen_BL, mask_item), length_B
+    chosen_BL = _choose(history, _count(history.length_B, share, history.length_B - 1), generator)
+    return history.with_items(history.item_BL.masked_fill(chosen_BL, mask_item))
 
 
-def reorder(item_BL: Tensor, length_B: Tensor, share: float, generator: torch.Generator) -> View:
+def reorder(history: History, share: float, generator: torch.Generator) -> History:
     """Shuffle a contiguous span: a `share` of the events, rounded up, two at least."""
+    item_BL, length_B = history.item_BL, history.length_B
     span_B1 = _count(length_B, share, length_B, least=2)[:, None]
     start_B1 = _uniform(length_B - span_B1[:, 0] + 1, generator)[:, None]
     place_BL = _places(item_BL).expand(item_BL.shape)
@@ -43,57 +41,62 @@ def reorder(item_BL: Tensor, length_B: Tensor, share: float, generator: torch.Ge
     draw_BL = torch.rand(item_BL.shape, generator=generator).to(item_BL.device)
     # Sorted by these keys, what is outside the span keeps its place and what is inside changes it.
     key_BL = torch.where(inside_BL, start_B1 + draw_BL * span_B1, place_BL)
-    return item_BL.gather(1, key_BL.argsort(dim=1, stable=True)), length_B
+    return history.gather(key_BL.argsort(dim=1, stable=True), length_B)
 
 
 def substitute(
-    item_BL: Tensor, length_B: Tensor, share: float, similar_VK: Tensor, generator: torch.Generator
-) -> View:
+    history: History, share: float, similar_VK: Tensor, generator: torch.Generator
+) -> History:
     """Replace a `share` of the events, rounded up, by similar items; one event always stays."""
-    chosen_BL = _choose(item_BL, length_B, _count(length_B, share, length_B - 1), generator)
-    return torch.where(chosen_BL, _similar(item_BL, similar_VK, generator), item_BL), length_B
+    item_BL = history.item_BL
+    chosen_BL = _choose(history, _count(history.length_B, share, history.length_B - 1), generator)
+    drawn_BL = _similar(item_BL, similar_VK, generator)
+    return history.with_items(torch.where(chosen_BL, drawn_BL, item_BL))
 
 
 def insert(
-    item_BL: Tensor, length_B: Tensor, share: float, similar_VK: Tensor, generator: torch.Generator
-) -> View:
-    """Put a similar item behind a `share` of the events, rounded up: nothing is lost."""
-    chosen_BL = _choose(item_BL, length_B, _count(length_B, share, length_B), generator)
+    history: History, share: float, similar_VK: Tensor, generator: torch.Generator
+) -> History:
+    """Put a similar item behind a `share` of the events, rounded up: nothing is lost.
+
+    It has all but the item of the event that it is put behind.
+    """
+    item_BL, length_B = history.item_BL, history.length_B
+    chosen_BL = _choose(history, _count(length_B, share, length_B), generator)
+    drawn_BL = _similar(item_BL, similar_VK, generator)
     before_BL = chosen_BL.long().cumsum(1) - chosen_BL.long()
     place_BL = _places(item_BL) + before_BL
-    longest = item_BL.shape[1] + (int(chosen_BL.sum(1).max()) if chosen_BL.numel() else 0)
-    longer_BL = item_BL.new_full((item_BL.shape[0], longest), PAD)
-    longer_BL.scatter_(1, place_BL, item_BL)
-    row_X, column_X = chosen_BL.nonzero(as_tuple=True)
-    drawn_BL = _similar(item_BL, similar_VK, generator)
-    longer_BL[row_X, place_BL[row_X, column_X] + 1] = drawn_BL[row_X, column_X]
-    return trim(longer_BL, length_B + chosen_BL.sum(1))
+    longer_B = length_B + chosen_BL.sum(1)
+    step_W = torch.arange(longest_of(longer_B), device=item_BL.device).expand(length_B.numel(), -1)
+    # The last event that stands at a place or before it: before it, where an item is inserted.
+    from_BW = torch.searchsorted(place_BL, step_W.contiguous(), right=True) - 1
+    longer = history.gather(from_BW, longer_B)
+    inserted_BW = (place_BL.gather(1, from_BW) != step_W) & longer.real_BL
+    return longer.with_items(torch.where(inserted_BW, drawn_BL.gather(1, from_BW), longer.item_BL))
 
 
-def keep_recent(item_BL: Tensor, length_B: Tensor, longest: int) -> View:
+def keep_recent(history: History, longest: int) -> History:
     """The `longest` most recent events of each history."""
-    if item_BL.shape[1] <= longest:
-        return item_BL, length_B
-    start_B1 = (length_B - longest).clamp(min=0)[:, None]
-    place_BL = start_B1 + torch.arange(longest, device=item_BL.device)
-    return trim(
-        item_BL.gather(1, place_BL.clamp_(max=item_BL.shape[1] - 1)), length_B - start_B1[:, 0]
+    if history.item_BL.shape[1] <= longest:
+        return history
+    start_B = (history.length_B - longest).clamp(min=0)
+    return _stretch(history, start_B, history.length_B - start_B)
+
+
+def halves(history: History) -> tuple[History, History]:
+    """Every other event of each history, and the rest: two views without a common event."""
+    zero_B = torch.zeros_like(history.length_B)
+    return (
+        _stretch(history, zero_B, (history.length_B + 1) // 2, step=2),
+        _stretch(history, zero_B + 1, history.length_B // 2, step=2),
     )
 
 
-def halves(item_BL: Tensor, length_B: Tensor) -> tuple[View, View]:
-    """Every other event of each history, and the rest: two views without a common event."""
-    first = trim(item_BL[:, 0::2], (length_B + 1) // 2)
-    if item_BL.shape[1] == 1:
-        return first, (torch.full_like(item_BL, PAD), torch.zeros_like(length_B))
-    return first, trim(item_BL[:, 1::2], length_B // 2)
-
-
-def trim(item_BL: Tensor, length_B: Tensor) -> View:
-    """The same histories with nothing but padding behind them, and no column that all pad."""
-    longest = max(int(length_B.max()), 1) if length_B.numel() else 1
-    item_BL = item_BL[:, :longest]
-    return torch.where(_places(item_BL) < length_B[:, None], item_BL, PAD), length_B
+def _stretch(history: History, start_B: Tensor, length_B: Tensor, step: int = 1) -> History:
+    """So many events of each history from a place on: each, or one in `step`."""
+    step_W = torch.arange(longest_of(length_B), device=length_B.device) * step
+    place_BW = start_B[:, None] + step_W
+    return history.gather(place_BW.clamp_(max=history.item_BL.shape[1] - 1), length_B)
 
 
 def _places(item_BL: Tensor) -> Tensor:
@@ -115,12 +118,11 @@ def _uniform(bound_B: Tensor, generator: torch.Generator) -> Tensor:
     return (draw_B.to(bound_B.device) * bound_B).long()
 
 
-def _choose(
-    item_BL: Tensor, length_B: Tensor, count_B: Tensor, generator: torch.Generator
-) -> Tensor:
+def _choose(history: History, count_B: Tensor, generator: torch.Generator) -> Tensor:
     """So many real positions of each row, all equally likely (B, L)."""
+    item_BL = history.item_BL
     draw_BL = torch.rand(item_BL.shape, generator=generator).to(item_BL.device)
-    draw_BL.masked_fill_(_places(item_BL) >= length_B[:, None], 2.0)
+    draw_BL.masked_fill_(~history.real_BL, 2.0)
     rank_BL = torch.empty_like(item_BL)
     order_BL = draw_BL.argsort(dim=1)
     rank_BL.scatter_(1, order_BL, _places(item_BL).expand(item_BL.shape))
@@ -130,7 +132,7 @@ def _choose(
 def _similar(item_BL: Tensor, similar_VK: Tensor, generator: torch.Generator) -> Tensor:
     """A neighbour of each item; the item itself where it has none (padding, masks, loners)."""
     num_neighbours_V = (similar_VK != PAD).sum(1)
-    known_BL = torch.where(item_BL < similar_VK.shape[0], item_BL, PAD)
+    known_BL = item_BL.clamp(min=PAD)
     draw_BL = torch.rand(item_BL.shape, dtype=torch.float64, generator=generator)
     bound_BL = num_neighbours_V[known_BL]
     column_BL = (draw_BL.to(item_BL.device) * bound_BL).long()

@@ -45,7 +45,7 @@ class PopularLearner(VectorLearner[PopularModel]):
 
     def represent(self, model: PopularModel, batch: Batch) -> Tensor:
         """Encode every user alike."""
-        return torch.zeros(batch.item_BL.shape[0], 1, device=batch.item_BL.device)
+        return torch.zeros(batch.row_B.numel(), 1, device=batch.row_B.device)
 
     def output(self, model: PopularModel) -> Output:
         """Return a layer in which biases alone decide."""

@@ -47,7 +47,7 @@ class Probe(Method[ProbeConfig]):
         def encode_once(batch: Batch) -> Tensor | None:
             if len(model.tokens) or batch.target_B is None:
                 return None
-            return model.user_vectors(batch.item_BL, batch.length_B)
+            return model.user_vectors(batch.history)
 
         adapted = in_one_phase("probe", model, task_modules(model, task), self.config)
         return replace(adapted, encode_once=encode_once)

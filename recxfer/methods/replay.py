@@ -86,6 +86,6 @@ class ReplayLearner(TaskLearner):
         place = int(torch.randint(len(self._earlier), (), generator=generator))
         kept, memory = self._earlier[place], self._memory[place]
         row_B = torch.randint(len(memory), (len(batch.row_B),), generator=generator)
-        remembered = memory.batch(row_B).to(batch.item_BL.device)
+        remembered = memory.batch(row_B).to(batch.row_B.device)
         old = kept.learner.loss(kept.model, remembered, Rng(rng.derive("replay")))
         return super().loss(model, batch, rng) + self._strength * old

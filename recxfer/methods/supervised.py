@@ -43,7 +43,7 @@ class TaskLearner(VectorLearner[UserModel]):
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss of every position, of a target item, or of a class."""
         if batch.target_B is None:
-            return next_item_loss(model, self._observed, batch, rng)
+            return next_item_loss(model, self._observed, batch.history, rng)
         return self.loss_of(model, self.represent(model, batch), batch.target_B, rng)
 
     def loss_of(self, model: UserModel, user_BD: Tensor, target_B: Tensor, rng: Rng) -> Tensor:
@@ -57,7 +57,7 @@ class TaskLearner(VectorLearner[UserModel]):
         """Encode each row, unless that was done once for all."""
         if batch.cached_BD is not None:
             return batch.cached_BD
-        return model.user_vectors(batch.item_BL, batch.length_B)
+        return model.user_vectors(batch.history)
 
     def output(self, model: UserModel) -> Output:
         """Return the model's output layer."""

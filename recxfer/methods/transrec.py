@@ -38,7 +38,7 @@ from recxfer.methods.contract import (
     VectorLearner,
 )
 from recxfer.methods.task import Task
-from recxfer.models.backbones.contract import Backbone, real_positions
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import content_table, freeze_encoders
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.heads import NextItemModel
@@ -119,30 +119,28 @@ class ContentLearner(VectorLearner[ContentModel]):
         backbone = model.backbone
         if not (model.training or torch.is_grad_enabled()):
             # Scoring makes the vectors of all items anyway, and keeps them.
-            items = content_table(backbone).kept
-            hidden_BLD = backbone(batch.item_BL, batch.length_B, items)
+            hidden_BLD = backbone(batch.history, content_table(backbone).kept)
         else:
-            hidden_BLD = backbone(batch.item_BL, batch.length_B)
-        return self._of_users(last_positions(hidden_BLD, batch.length_B))
+            hidden_BLD = backbone(batch.history)
+        return self._of_users(last_positions(hidden_BLD, batch.history.length_B))
 
     def output(self, model: ContentModel) -> Output:
         """Return the vectors of all items that are attached."""
         return Output(self._of_items(model.output().weight_VD))
 
     def _in_batch(self, model: ContentModel, batch: Batch) -> Tensor:
-        backbone = model.backbone
-        table = content_table(backbone).of(batch.item_BL)
-        item_BL, next_BL = batch.item_BL[:, :-1], batch.item_BL[:, 1:]
-        length_B = (batch.length_B - 1).clamp(min=0)
-        hidden_BLD = backbone(item_BL, length_B, table)
-        real_BL = real_positions(length_B, item_BL.shape[1])
-        log_q_U = torch.zeros(table.item_U.numel(), device=item_BL.device)
+        backbone, history, device = model.backbone, batch.history, batch.row_B.device
+        table = content_table(backbone).of(history.item_BL)
+        before, next_BL = history.without_last(), history.item_BL[:, 1:]
+        hidden_BLD = backbone(before, table)
+        real_BL = before.real_BL
+        log_q_U = torch.zeros(table.item_U.numel(), device=device)
         if self._config.log_q:
             count_U = self._count_V1[table.item_U.cpu()].clamp(min=1)
-            total, events = int(self._count_V1.sum()), int(batch.length_B.sum())
-            log_q_U = log_presence(count_U, total, events).to(item_BL.device)
+            total, events = int(self._count_V1.sum()), int(history.length_B.sum())
+            log_q_U = log_presence(count_U, total, events).to(device)
         row_P, step_P = real_BL.nonzero().unbind(1)
-        at_P = self._start_R[batch.row_B.cpu()].to(item_BL.device)[row_P] + step_P
+        at_P = self._start_R[batch.row_B.cpu()].to(device)[row_P] + step_P
         return in_batch_loss(
             self._of_users(hidden_BLD[real_BL]),
             self._of_items(table.vector_UD),
@@ -164,9 +162,10 @@ class ContentLearner(VectorLearner[ContentModel]):
         return since_BU
 
     def _next_clicks(self, model: ContentModel, batch: Batch, rng: Rng) -> Tensor:
-        met, backbone, item_BL = self._known, model.backbone, batch.item_BL
-        future_B = (batch.length_B - 1).clamp(min=0, max=self._config.future)
-        length_B = batch.length_B - future_B
+        met, backbone, history = self._known, model.backbone, batch.history
+        item_BL = history.item_BL
+        future_B = (history.length_B - 1).clamp(min=0, max=self._config.future)
+        length_B = history.length_B - future_B
         step_K = torch.arange(self._config.future, device=item_BL.device)
         real_BK = step_K < future_B[:, None]
         at_BK = (length_B[:, None] + step_K).clamp(max=item_BL.shape[1] - 1)
@@ -174,9 +173,9 @@ class ContentLearner(VectorLearner[ContentModel]):
         generator = rng.generator("negatives")
         user_B = self._user_R[batch.row_B.cpu()]
         other_BN = met.draw_others(user_B, self._config.negatives, generator).to(item_BL.device)
-        past_BL = item_BL.where(real_positions(length_B, item_BL.shape[1]), 0)
-        table = content_table(backbone).of(past_BL, click_BK, other_BN)
-        user_BD = last_positions(backbone(past_BL, length_B, table), length_B)
+        past = history.first(length_B)
+        table = content_table(backbone).of(past.item_BL, click_BK, other_BN)
+        user_BD = last_positions(backbone(past, table), length_B)
         click_BKD, other_BND = self._of_items(table(click_BK)), self._of_items(table(other_BN))
         return next_clicks_loss(self._of_users(user_BD), click_BKD, real_BK, other_BND)
 

@@ -143,8 +143,9 @@ class UAFModel(nn.Module):
         """Log-odds of fine-tuning each block (B, N)."""
         assert self.policy is not None
         own = self.policy.item_table
-        embed = self.user.backbone.embed if own is None else own
-        logit_BN: Tensor = self.policy(embed(batch.item_BL), batch.length_B)
+        history = batch.history
+        embedded_BLD = self.user.backbone.embed(history) if own is None else own(history.item_BL)
+        logit_BN: Tensor = self.policy(embedded_BLD, history.length_B)
         return logit_BN
 
     def vectors(
@@ -166,7 +167,7 @@ class UAFModel(nn.Module):
             "straight-through": partial(self.twins.straight_through, backbone, gate_BN=gate_BN),
             "blended": partial(self.twins.blended, backbone, gate_BN=gate_BN),
         }[way]
-        return self.user.user_vectors(batch.item_BL, batch.length_B, encode)
+        return self.user.user_vectors(batch.history, encode)
 
 
 class UAFLearner(VectorLearner[UAFModel]):
@@ -211,7 +212,7 @@ class UAFLearner(VectorLearner[UAFModel]):
         elif self._config.policy == "layer-dropout":
             size = (batch.row_B.numel(), model.num_blocks)
             chance_BN = torch.rand(size, generator=rng.generator("layers"))
-            gate_BN = (chance_BN < self._config.rate).to(batch.item_BL.device)
+            gate_BN = (chance_BN < self._config.rate).to(batch.row_B.device)
             user_BD = model.vectors(batch, gate_BN.float(), "by-path")
         else:
             user_BD = self.represent(model, batch)
@@ -230,14 +231,14 @@ class UAFLearner(VectorLearner[UAFModel]):
 
     def gates(self, model: UAFModel, batch: Batch) -> Tensor:
         """Decide how much of each block's trainable copy a row reads (B, N), 0 to 1."""
-        size, device = (batch.row_B.numel(), model.num_blocks), batch.item_BL.device
+        size, device = (batch.row_B.numel(), model.num_blocks), batch.row_B.device
         if self._config.policy == "soft":
             return model.logits(batch).sigmoid()
         if self._config.policy in LEARNED:
             return (model.logits(batch) > 0).float()
         if self._config.policy == "random":
-            rows = batch.item_BL, batch.length_B
-            return drawn_decisions(*rows, model.num_blocks, self._config.rate, model.seed).float()
+            rate, seed = self._config.rate, model.seed
+            return drawn_decisions(batch.history, model.num_blocks, rate, seed).float()
         if self._config.policy == "layer-dropout":
             return torch.full(size, self._config.rate, device=device)
         gate_BN = torch.zeros(size, device=device)
@@ -326,7 +327,7 @@ class UAF(Method[UAFConfig]):
         def encode_once(batch: Batch) -> Tensor | None:
             if config.policy != "frozen" or trains_table or len(user.tokens):
                 return None
-            return user.user_vectors(batch.item_BL, batch.length_B)
+            return user.user_vectors(batch.history)
 
         return Adapted(
             model=model,
@@ -380,4 +381,4 @@ def _below(backbone: Backbone) -> list[nn.Parameter]:
 
 def _some(batch: Batch, row_R: Tensor) -> Batch:
     """Rows of a batch, without their targets."""
-    return Batch(batch.item_BL[row_R], batch.length_B[row_R], batch.row_B[row_R])
+    return Batch(batch.history.take(row_R), batch.row_B[row_R])

@@ -105,11 +105,12 @@ class UserKNNLearner(VectorLearner[UserKNNModel]):
     def represent(self, model: UserKNNModel, batch: Batch) -> Tensor:
         """Compute cosines with the nearest people (B, people), zero for all others."""
         if self._profiles is None:
-            self._profiles = model.profiles().to(batch.item_BL.device)
-        B = batch.item_BL.shape[0]
-        history_BI = torch.zeros(B, model.num_items + 1, device=batch.item_BL.device)
-        # Unknown items and masks lie beyond the items; padding is column 0 and is cleared.
-        known_BL = batch.item_BL.where(batch.item_BL <= model.num_items, PAD)
+            self._profiles = model.profiles().to(batch.row_B.device)
+        item_BL = batch.history.item_BL
+        size = (item_BL.shape[0], model.num_items + 1)
+        history_BI = torch.zeros(size, device=item_BL.device)
+        # Unknown items and masks are below zero; padding is column 0 and is cleared.
+        known_BL = item_BL.clamp(min=PAD)
         history_BI.scatter_(1, known_BL, 1.0)
         history_BI[:, PAD] = 0
         length_B1 = history_BI.sum(1, keepdim=True).clamp(min=1)

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from recxfer.data.history import History
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
 from recxfer.models.scoring import Output
 
-Encode = Callable[[Tensor, Tensor], Tensor]
-"""Histories (B, L) and lengths (B) to vectors (B, D)."""
+Encode = Callable[[History], Tensor]
+"""Histories to vectors (B, D)."""
 
 
 class Projection(nn.Sequential):
@@ -116,9 +117,7 @@ class Target(nn.Module):
                 own[prefix + name].lerp_(parameter, 1 - momentum)
 
 
-def encode_in_chunks(
-    encode: Encode, item_BL: Tensor, length_B: Tensor, chunk: int | None
-) -> Tensor:
+def encode_in_chunks(encode: Encode, history: History, chunk: int | None) -> Tensor:
     """Vectors of a whole batch, with the activations of `chunk` rows in memory at a time.
 
     What a loss then sees, and every gradient, is that of the whole batch: a chunk is encoded
@@ -127,14 +126,16 @@ def encode_in_chunks(
 
     Args:
         encode: the encoder.
-        item_BL: histories.
-        length_B: their lengths.
+        history: of the whole batch.
         chunk: rows encoded at a time; None keeps everything.
     """
-    if chunk is None or chunk >= length_B.numel():
-        return encode(item_BL, length_B)
-    parts = []
-    for item_CL, length_C in zip(item_BL.split(chunk), length_B.split(chunk), strict=True):
-        item_CL = item_CL[:, : max(int(length_C.max()), 1)]
-        parts.append(checkpoint(encode, item_CL, length_C, use_reentrant=False))
-    return torch.cat(parts)
+    if chunk is None or chunk >= history.length_B.numel():
+        return encode(history)
+    return torch.cat([computed_again(encode, part.trim()) for part in history.split(chunk)])
+
+
+def computed_again(compute: Callable[[History], Tensor], history: History) -> Tensor:
+    """Compute without keeping activations; the way back computes the same once more."""
+    # Random state is restored on the devices of the tensors among the arguments.
+    computed: Tensor = checkpoint(lambda _: compute(history), history.length_B, use_reentrant=False)
+    return computed

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from recxfer.data.history import History
 from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.heads import LinearHead
@@ -60,17 +61,14 @@ class UserModel(nn.Module):
         self.own_names: frozenset[str] = frozenset()
         """Tensors of the backbone, by name, that are this task's own and not shared with others."""
 
-    def user_vectors(
-        self, item_BL: Tensor, length_B: Tensor, encode: Encode | None = None
-    ) -> Tensor:
+    def user_vectors(self, history: History, encode: Encode | None = None) -> Tensor:
         """One vector per history (B, D).
 
         Args:
-            item_BL: histories.
-            length_B: their lengths.
+            history: one per row.
             encode: runs the blocks; by default the backbone does.
         """
-        embedded_BLD = self.backbone.embed(item_BL)
+        embedded_BLD, length_B = self.backbone.embed(history), history.length_B
         for end, token_D in zip(self.token_ends, self.tokens, strict=True):
             add = append_token if end == "behind" else prepend_token
             embedded_BLD, length_B = add(embedded_BLD, length_B, token_D)

@@ -19,6 +19,7 @@ from recxfer.foundation.errors import CheckpointError
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON, SEED_FOLDER
 from recxfer.foundation.registry import Table
 from recxfer.methods.task import Task
+from recxfer.models import BACKBONES
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import content_table, reads_content, table_facts
 from recxfer.models.user_model import Readout
@@ -225,6 +226,12 @@ class Header(Facts):
 
     code: dict[str, str]
     """Versions of the packages that made it."""
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Columns of histories that the run reads: those of its backbone, or items alone."""
+        known = self.backbone
+        return (Backbone if known is None else BACKBONES.resolve(known.name)).inputs
 
     @property
     def keeps_tasks(self) -> bool:

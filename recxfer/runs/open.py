@@ -4,7 +4,7 @@ Runs of one base that are opened together share its tensors: the second task cos
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -243,15 +243,17 @@ def _kept_tasks(
         learned = learned.model_copy(update={"task": task})
         own = multitask.own_state(before, number)
         model, learner = multitask.build_task(header, learned, backbone, own)
-        rows = partial(_training_rows, path, learned, where[number - 1])
+        rows = partial(_training_rows, path, learned, where[number - 1], backbone.inputs)
         kept.append(KeptTask(task, learner, model, rows, learned.rate))
     return kept
 
 
-def _training_rows(path: Path, learned: LearnedTask, where: DataPaths) -> Rows:
+def _training_rows(
+    path: Path, learned: LearnedTask, where: DataPaths, inputs: Collection[str]
+) -> Rows:
     target = Dataset(resolve_path(path, where.datasets[0]))
     source = None if where.source is None else Dataset(resolve_path(path, where.source))
-    return task_rows(learned.task, source, target, "train", learned.max_length)
+    return task_rows(learned.task, source, target, "train", learned.max_length, inputs)
 
 
 def _merged_base(header: Header) -> Base:

@@ -4,7 +4,7 @@ A run holds one checkpoint. A pretrained run's checkpoint is whole. A transferre
 the method added or changed (`delta`), or everything where nothing of the base is left (`merged`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -194,7 +194,8 @@ class Run:
                 items by their content.
         """
         target = self.target if dataset is None else self.open_target(dataset)
-        return task_rows(self.task, self.source, target, part, self.max_length)
+        inputs = self.header.inputs
+        return task_rows(self.task, self.source, target, part, self.max_length, inputs)
 
     @property
     def user_ids(self) -> pl.Series:
@@ -221,21 +222,34 @@ def task_rows(
     target: Dataset,
     part: Literal["train", "valid", "test", "all"],
     max_length: int,
+    inputs: Collection[str],
 ) -> Rows:
-    """Rows of a task: training windows or examples, held-out cases, or every user."""
+    """Read the rows of a task: training windows or examples, held-out cases, or every user.
+
+    Args:
+        task: what is learned, or scored.
+        source: `cross-domain`: the dataset whose histories are read.
+        target: the dataset of the task.
+        part: of the task's split; `all` for one row per user.
+        max_length: longest history.
+        inputs: columns of histories that the backbone reads.
+
+    Raises:
+        DataError: a column is not there, or no user has what the task needs.
+    """
     if part == "all":
         if source is None:
-            return examples.every_user(target, max_length)
-        return examples.every_user(source, max_length, target)
+            return examples.every_user(target, max_length, columns=inputs)
+        return examples.every_user(source, max_length, target, inputs)
     if task.kind == "profile":
         assert task.column is not None
-        return examples.profile_rows(target, task.column, part, max_length)
+        return examples.profile_rows(target, task.column, part, max_length, inputs)
     if task.kind == "cross-domain":
         assert source is not None
-        return examples.cross_domain_rows(source, target, part, max_length)
+        return examples.cross_domain_rows(source, target, part, max_length, inputs)
     if part == "train":
-        return examples.next_item_training(target, max_length)
-    return examples.next_item_cases(target, part, max_length)
+        return examples.next_item_training(target, max_length, inputs)
+    return examples.next_item_cases(target, part, max_length, inputs)
 
 
 def check_vocabulary(dataset: Dataset, known: DatasetFacts, run: Path) -> None:

@@ -11,7 +11,7 @@ from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Needs
 from recxfer.methods.task import Task
-from recxfer.models.backbones.contract import BackboneConfig
+from recxfer.models.backbones.contract import Backbone, BackboneConfig
 from recxfer.runs.compatibility import (
     check_base,
     check_kept_tasks,
@@ -129,9 +129,11 @@ class TransferTask:
         Raises:
             DataError: there are none, or there is nothing to tell apart.
         """
-        rows = task_rows(self.task, self.source, self.target, "train", self.max_length)
+        inputs = Backbone.inputs if self.opened is None else self.opened.base.backbone.inputs
+        datasets, length = (self.source, self.target), self.max_length
+        rows = task_rows(self.task, *datasets, "train", length, inputs)
         rows = share_of_people(rows, train_share, rng)
-        held_out = task_rows(self.task, self.source, self.target, "valid", self.max_length)
+        held_out = task_rows(self.task, *datasets, "valid", length, inputs)
         check_rows(self.target.path, self.task, rows, held_out, reporter)
         return rows, held_out
 

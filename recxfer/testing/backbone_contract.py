@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from recxfer.data.history import COLUMNS, History
 from recxfer.models.adapters.low_rank import add_low_rank
 from recxfer.models.adapters.ownership import kernels, own_kernels, whole_state
 from recxfer.models.adapters.patches import PatchedSublayer, graft
@@ -33,6 +34,11 @@ class BackboneContract:
         assert not inspect.isabstract(self.backbone)
         assert self.backbone.__doc__
 
+    def test_it_reads_columns_that_there_are(self) -> None:
+        """Items among them: that is what the item table is for."""
+        assert "item" in self.backbone.inputs
+        assert self.backbone.inputs <= COLUMNS.keys()
+
     def test_its_settings_survive_the_round_trip(self) -> None:
         """A checkpoint holds them as JSON."""
         config = self.backbone.config_type()
@@ -41,9 +47,9 @@ class BackboneContract:
     def test_a_causal_one_does_not_see_the_future(self) -> None:
         """A position reads itself and earlier ones."""
         backbone = self._build()
-        item_BL, length_B = _histories()
-        before = backbone(item_BL, length_B)
-        after = backbone(_changed(item_BL, 6), length_B)
+        history = self._histories()
+        before = backbone(history)
+        after = backbone(_changed(history, 6))
         torch.testing.assert_close(before[:, :6], after[:, :6])
         assert (before[:, 6:] - after[:, 6:]).abs().amax(-1).gt(1e-4).any()
 
@@ -57,35 +63,35 @@ class BackboneContract:
                 return
             raise AssertionError("a causal only backbone was built to look both ways")
         backbone = self._build(causal=False)
-        item_BL, length_B = _histories()
-        before = backbone(item_BL, length_B)
-        after = backbone(_changed(item_BL, 6), length_B)
+        history = self._histories()
+        before = backbone(history)
+        after = backbone(_changed(history, 6))
         assert (before[:, 5] - after[:, 5]).abs().max() > 1e-4
 
     def test_padding_changes_nothing(self) -> None:
         """Whatever stands behind the end of a history is padding, even an item."""
         for backbone in self._both_ways():
-            item_BL, _ = _histories(1)
-            alone = backbone(item_BL[:, :5], torch.tensor([5]))
-            padded_BL = torch.cat([item_BL[:, :5], torch.tensor([[0, 0, 7, 0]])], dim=1)
-            padded = backbone(padded_BL, torch.tensor([5]))[:, :5]
+            history = self._histories(1).first(torch.tensor([5]))
+            alone = backbone(history.trim())
+            behind_L = torch.tensor([0] * 5 + [0, 0, 7, 0] + [0] * (L - 9))
+            padded = backbone(history.with_items(history.item_BL + behind_L))[:, :5]
             torch.testing.assert_close(alone, padded, atol=1e-5, rtol=1e-4)
 
     def test_an_empty_history_stays_finite(self) -> None:
         """Length 0 comes up in tasks that start from nothing."""
         for backbone in self._both_ways():
-            hidden = backbone(torch.zeros(2, 4, dtype=torch.int64), torch.tensor([0, 0]))
+            hidden = backbone(self._histories(2).first(torch.tensor([0, 0])))
             assert hidden.isfinite().all()
 
     def test_it_is_its_parts_one_after_the_other(self) -> None:
         """Methods that go through the blocks themselves rely on it."""
         for backbone in self._both_ways():
-            item_BL, length_B = _histories()
-            hidden_BLD = backbone.enter(backbone.embed(item_BL))
+            history = self._histories()
+            hidden_BLD = backbone.enter(backbone.embed(history))
             for block in backbone.residual_blocks:
-                hidden_BLD = block(hidden_BLD, torch.ones(item_BL.shape, dtype=torch.bool))
-            assert hidden_BLD.shape == (*item_BL.shape, backbone.width)
-            assert torch.equal(backbone.above(hidden_BLD), backbone(item_BL, length_B))
+                hidden_BLD = block(hidden_BLD, history.real_BL)
+            assert hidden_BLD.shape == (*history.item_BL.shape, backbone.width)
+            assert torch.equal(backbone.above(hidden_BLD), backbone(history))
 
     def test_the_longest_history_is_known_before_anything_is_built_and_can_be_read(self) -> None:
         """With the tokens that a method may put beside it."""
@@ -127,40 +133,40 @@ class BackboneContract:
     def test_a_low_rank_update_reaches_every_kernel(self) -> None:
         """`lora`: the layer reads its kernel as an attribute at every call."""
         backbone = self._build()
-        item_BL, length_B = _histories()
-        before = backbone(item_BL, length_B)
+        history = self._histories()
+        before = backbone(history)
         names = [weight.name for weight in backbone.kernels()]
         updates = add_low_rank(backbone, 2, 4.0)
         assert len(updates) == len(names) == sum(len(b.kernels) for b in backbone.residual_blocks)
-        assert torch.equal(backbone(item_BL, length_B), before)
+        assert torch.equal(backbone(history), before)
         for name, update in zip(names, updates, strict=True):
             with torch.no_grad():
                 update.up.normal_()
-            assert not torch.equal(backbone(item_BL, length_B), before), name
+            assert not torch.equal(backbone(history), before), name
             with torch.no_grad():
                 update.up.zero_()
-        backbone(item_BL, length_B).square().sum().backward()
+        backbone(history).square().sum().backward()
         assert all(update.up.grad is not None and update.up.grad.any() for update in updates)
 
     def test_every_kernel_can_be_owned(self) -> None:
         """`conure`: what a task does not own reads as zero."""
         backbone, other = self._build(), self._build()
-        item_BL, length_B = _histories()
+        history = self._histories()
         own_kernels(backbone, None, 1)
-        assert torch.equal(backbone(item_BL, length_B), other(item_BL, length_B))
+        assert torch.equal(backbone(history), other(history))
         assert [k.name for k in kernels(backbone)] == [weight.name for weight in other.kernels()]
         assert whole_state(backbone).keys() == other.state_dict().keys()
         for kernel in kernels(backbone):
             kernel.owned.prune(kernel.weight, kernel.weight.numel(), 1.0)
         # Nothing is kept: what a layer reads of its kernels is zero.
         assert not any(weight.tensor.any() for weight in backbone.kernels())
-        assert not torch.equal(backbone(item_BL, length_B), other(item_BL, length_B))
+        assert not torch.equal(backbone(history), other(history))
 
     def test_every_parameter_learns(self) -> None:
         """Each has a gradient that is not zero."""
         backbone = self._build()
-        item_BL, length_B = _histories()
-        backbone(item_BL, length_B).pow(3).sum().backward()
+        history = self._histories()
+        backbone(history).pow(3).sum().backward()
         for name, parameter in backbone.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.any(), name
@@ -169,34 +175,34 @@ class BackboneContract:
         """`peterrec` and `houlsby`, in all their ways."""
         for insertion, per_block, rows in product(("serial", "parallel"), (1, 2, None), (1, 3)):
             backbone = self._build()
-            item_BL, length_B = _histories(rows)
-            before = backbone(item_BL, length_B)
+            history = self._histories(rows)
+            before = backbone(history)
             patches = graft(backbone, 2, insertion, per_block)  # type: ignore[arg-type]  # product forgets literals
             most = per_block or 99
             grafted = sum(min(most, len(block.sublayers)) for block in backbone.residual_blocks)
             assert len(patches) == grafted
-            torch.testing.assert_close(backbone(item_BL, length_B), before)
+            torch.testing.assert_close(backbone(history), before)
             with torch.no_grad():
                 for patch in patches:
                     patch.up.weight.normal_()
             # Autograd refuses a gradient for which an overwritten tensor is needed.
-            backbone(item_BL, length_B).square().sum().backward()
+            backbone(history).square().sum().backward()
             gradients = [p.grad for patch in patches for p in patch.parameters()]
             assert all(gradient is not None and gradient.any() for gradient in gradients)
 
     def test_patches_have_the_gradients_of_what_they_compute(self) -> None:
         """A serial patch writes over a sublayer's output; the same, written out, does not."""
         backbone = self._build().double()
-        item_BL, length_B = _histories()
+        history = self._histories()
         for patch in graft(backbone, 2, "serial", None):
             for weight in patch.double().parameters():
                 nn.init.normal_(weight, std=0.3)
         learned = list(backbone.parameters())
-        quick = torch.autograd.grad(backbone(item_BL, length_B).pow(2).sum(), learned)
+        quick = torch.autograd.grad(backbone(history).pow(2).sum(), learned)
         for block in backbone.residual_blocks:
             for attribute in block.sublayers:
                 setattr(block, attribute, _WrittenOut(getattr(block, attribute)))
-        plain = torch.autograd.grad(backbone(item_BL, length_B).pow(2).sum(), learned)
+        plain = torch.autograd.grad(backbone(history).pow(2).sum(), learned)
         for one, other in zip(quick, plain, strict=True):
             torch.testing.assert_close(one, other)
 
@@ -215,7 +221,7 @@ class BackboneContract:
         """Items are drawn from a narrow normal distribution."""
         config = self.backbone.config_type(width=8, max_length=L, **self.settings)
         backbone = self.backbone(config, V, causal=True)
-        assert not backbone.embed(torch.zeros(1, 1, dtype=torch.int64)).any()
+        assert not backbone.item_table(torch.zeros(1, 1, dtype=torch.int64)).any()
         assert 0.01 < float(backbone.item_weight_VD.detach().std()) < 0.03
 
     def _build(self, *, causal: bool = True) -> Backbone:
@@ -230,6 +236,14 @@ class BackboneContract:
             for parameter in backbone.parameters():
                 parameter.copy_(torch.randn_like(parameter) * 0.3)
         return backbone
+
+    def _histories(self, rows: int = 3) -> History:
+        """Full histories of random items, a day between the events where times are read."""
+        generator = torch.Generator().manual_seed(1)
+        item_BL = torch.randint(1, V + 1, (rows, L), generator=generator)
+        time_BL = (1_000_000_000 + 86_400 * torch.arange(L)).expand(rows, L)
+        length_B = torch.full((rows,), L)
+        return History(item_BL, length_B, time_BL if "time" in self.backbone.inputs else None)
 
     def _both_ways(self) -> Iterator[Backbone]:
         yield self._build()
@@ -251,14 +265,8 @@ class _WrittenOut(nn.Module):
         return patched_BLD
 
 
-def _histories(rows: int = 3) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    item_BL = torch.randint(1, V + 1, (rows, L), generator=generator)
-    return item_BL, torch.full((rows,), L)
-
-
-def _changed(item_BL: Tensor, place: int) -> Tensor:
+def _changed(history: History, place: int) -> History:
     """The same histories with another item at one place."""
-    other_BL = item_BL.clone()
-    other_BL[:, place] = item_BL[:, place] % V + 1
-    return other_BL
+    item_BL = history.item_BL.clone()
+    item_BL[:, place] = history.item_BL[:, place] % V + 1
+    return history.with_items(item_BL)

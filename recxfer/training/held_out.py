@@ -11,6 +11,7 @@ from recxfer.foundation.errors import DataError
 from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import AnyObjective, Pretraining
+from recxfer.models.backbones.contract import Backbone
 from recxfer.training.validation import (
     RECOGNITION,
     PeopleValidation,
@@ -64,10 +65,10 @@ def hold_out(
         ConfigError: the metric does not fit.
         DataError: there is too little to hold out.
     """
-    max_length = pretraining.model.backbone.config.max_length
+    backbone: Backbone = pretraining.model.backbone
     ranking = None
     if objective.item_learner() is not None:
-        held_out = _held_out(dataset, max_length)
+        held_out = _held_out(dataset, backbone)
         of_items = None if metric == RECOGNITION else metric
         ranking = Validation.of(
             pretraining.learner, held_out, rng, device, ranks_items=True, metric=of_items
@@ -75,7 +76,7 @@ def hold_out(
     if pretraining.measure is None:
         assert ranking is not None, "an objective ranks items or measures people"
         return rows, ranking
-    rows, people = people_apart(dataset, rows, max_length)
+    rows, people = people_apart(dataset, rows, backbone.config.max_length)
     for found, part in ((rows, "training"), (people, "validation")):
         if len(found) < 2:
             raise DataError(
@@ -86,8 +87,8 @@ def hold_out(
     return rows, PeopleValidation.of(pretraining.measure, people, ranking, rng, reporter, metric)
 
 
-def _held_out(dataset: Dataset, max_length: int) -> Rows:
-    rows = next_item_cases(dataset, "valid", max_length)
+def _held_out(dataset: Dataset, backbone: Backbone) -> Rows:
+    rows = next_item_cases(dataset, "valid", backbone.config.max_length, backbone.inputs)
     if len(rows) == 0:
         raise DataError(
             f"{dataset.path} has no validation event with a history before it",

@@ -10,6 +10,7 @@ import time
 
 import torch
 
+from recxfer.data.history import History
 from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
 from recxfer.models.losses.items import softmax_loss
@@ -25,12 +26,12 @@ def step_seconds(threads: int, *, keep: bool) -> float:
     device = torch.device("cpu")
     model = SASRec(SASRecConfig(), ITEMS, causal=True)
     item_BL = torch.randint(1, ITEMS + 1, (ROWS, LENGTH))
-    length_B = torch.full((ROWS,), LENGTH)
+    history = History(item_BL, torch.full((ROWS,), LENGTH))
     seconds = []
     for _ in range(STEPS):
         started = time.perf_counter()
         with autocast(device, choose_precision("auto", device)):
-            hidden_PD = model(item_BL, length_B).flatten(0, 1)
+            hidden_PD = model(history).flatten(0, 1)
             loss = softmax_loss(hidden_PD, model.item_weight_VD, item_BL.flatten() - 1)
         model.zero_grad(set_to_none=True)
         loss.backward()

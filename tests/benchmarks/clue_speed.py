@@ -60,7 +60,7 @@ def measure(case: str, threads: int) -> dict[str, float]:
     people = max(2 * batch_size, 2048)
     length_R = torch.empty(people).exponential_(1 / 60).add_(10).long().clamp_(max=LENGTH + 1)
     rows = Rows(
-        item_E=torch.randint(1, ITEMS + 1, (int(length_R.sum()),)).int(),
+        columns={"item": torch.randint(1, ITEMS + 1, (int(length_R.sum()),)).int()},
         start_R=length_R.cumsum(0) - length_R,
         length_R=length_R,
         user_R=torch.arange(people),
@@ -83,7 +83,7 @@ def measure(case: str, threads: int) -> dict[str, float]:
             assert learner._views is not None
             started, generator = time.perf_counter(), Rng(step).generator("views")
             for _ in range(2):
-                learner._views.draw(batch.item_BL, batch.length_B, generator)
+                learner._views.draw(batch.history, generator)
             views.append(time.perf_counter() - started)
         started = time.perf_counter()
         with autocast(device, precision):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from recxfer.data.history import History
 from recxfer.data.rows import Batch, Rows, Seen
 from recxfer.evaluation.ranking import rank
 from recxfer.foundation.device import keep_freed_memory
@@ -32,7 +33,7 @@ def histories() -> Rows:
     end_R = length_R.cumsum(0)
     item_E = torch.randint(1, ITEMS + 1, (int(end_R[-1]),), generator=generator).int()
     return Rows(
-        item_E=item_E,
+        columns={"item": item_E},
         start_R=end_R - length_R,
         length_R=length_R,
         user_R=torch.arange(USERS),
@@ -53,9 +54,10 @@ def plain_loop(
     for row_B in torch.arange(len(rows)).split(256):
         batch = rows.batch(row_B)
         assert batch.target_B is not None
-        short = LENGTH - batch.item_BL.shape[1]
-        item_BL = torch.nn.functional.pad(batch.item_BL, (0, short))
-        user_BD = learner.represent(model, Batch(item_BL, batch.length_B, row_B))
+        short = LENGTH - batch.history.item_BL.shape[1]
+        item_BL = torch.nn.functional.pad(batch.history.item_BL, (0, short))
+        history = History(item_BL, batch.history.length_B)
+        user_BD = learner.represent(model, Batch(history, row_B))
         score_BV = user_BD @ weight_VD.T
         best_B1 = score_BV.gather(1, batch.target_B[:, None])
         for place, row in enumerate(row_B.tolist()):

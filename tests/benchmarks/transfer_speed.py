@@ -37,7 +37,7 @@ BACKBONE_SETTINGS: dict[str, dict[str, Any]] = {
 def profile_examples(num_rows: int, num_items: int) -> Rows:
     """Random histories of LENGTH events, each with one of two classes."""
     return Rows(
-        item_E=torch.randint(1, num_items + 1, (num_rows * LENGTH,)).int(),
+        columns={"item": torch.randint(1, num_items + 1, (num_rows * LENGTH,)).int()},
         start_R=torch.arange(num_rows) * LENGTH,
         length_R=torch.full((num_rows,), LENGTH),
         user_R=torch.arange(num_rows),

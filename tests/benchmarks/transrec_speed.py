@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from recxfer.data.content import ItemContent
+from recxfer.data.history import History
 from recxfer.foundation.device import autocast, choose_precision, keep_freed_memory
 from recxfer.foundation.memory import peak_memory_mb
 from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
@@ -113,7 +114,7 @@ def measure(case: str, threads: int) -> dict[str, float]:
                 items = every_slot(table, item_BL) if every else table.of(item_BL)
                 encoded.append(item_BL.numel() if every else len(items.item_U))
                 length_B = torch.full((PEOPLE,), EVENTS - 1)
-                hidden_BLD = backbone(item_BL[:, :-1], length_B, items)
+                hidden_BLD = backbone(History(item_BL[:, :-1], length_B), items)
                 next_BLD = items(item_BL[:, 1:])
                 margin_BL = (hidden_BLD * (next_BLD - next_BLD.roll(1, 0))).sum(-1)
                 loss = F.softplus(-margin_BL).mean()

@@ -68,7 +68,8 @@ class Pairs(Learner):
         return len(self.number_V)
 
     def scores(self, model, batch, candidate_BN=None):
-        last_B1 = batch.item_BL.gather(1, (batch.length_B - 1).clamp(min=0)[:, None])
+        last_B = (batch.history.length_B - 1).clamp(min=0)
+        last_B1 = batch.history.item_BL.gather(1, last_B[:, None])
         # Films are walked upwards by twos, around the end.
         away_BV = (self.number_V - self.number_V[last_B1 - 1] - 2) % len(self.number_V)
         score_BV = -away_BV.float()

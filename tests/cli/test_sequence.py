@@ -132,7 +132,7 @@ def test_an_exported_task_is_a_dense_model_of_its_own(runs, number, tmp_path):
     rows = held.rows("all")
     batch = rows.batch(torch.arange(len(rows)))
     with torch.inference_mode():
-        theirs = model.output().scores(model.user_vectors(batch.item_BL, batch.length_B))
+        theirs = model.output().scores(model.user_vectors(batch.history))
         ours = held.learner.output(held.model).scores(held.learner.represent(held.model, batch))
     assert torch.equal(theirs, ours)
     # Where nothing is owned yet, kernels hold zeros and nothing else.

@@ -55,7 +55,7 @@ def vector_of(run, item_L):
     """The model's vector of one history, on its own."""
     rows = run.rows("all").take(torch.tensor([0]))
     batch = type(rows)(
-        item_E=item_L.int(),
+        columns={"item": item_L.int()},
         start_R=torch.zeros(1, dtype=torch.int64),
         length_R=torch.tensor([item_L.numel()]),
         user_R=rows.user_R,

@@ -15,7 +15,7 @@ def lengths(seed, count):
 
 def rows_of(length_R):
     return Rows(
-        item_E=torch.ones(int(length_R.max()) + 1, dtype=torch.int32),
+        columns={"item": torch.ones(int(length_R.max()) + 1, dtype=torch.int32)},
         start_R=torch.zeros_like(length_R),
         length_R=length_R,
         user_R=torch.arange(length_R.numel()),
@@ -58,13 +58,13 @@ def test_order_follows_the_stream():
 
 def test_a_batch_is_padded_on_the_right():
     rows = Rows(
-        item_E=torch.tensor([4, 5, 6, 7], dtype=torch.int32),
+        columns={"item": torch.tensor([4, 5, 6, 7], dtype=torch.int32)},
         start_R=torch.tensor([0, 1, 4]),
         length_R=torch.tensor([1, 3, 0]),
         user_R=torch.arange(3),
         target_R=torch.tensor([9, 8, 7]),
     )
     batch = rows.batch(torch.tensor([1, 0, 2]))
-    assert batch.item_BL.tolist() == [[5, 6, 7], [4, 0, 0], [0, 0, 0]]
-    assert batch.length_B.tolist() == [3, 1, 0]
+    assert batch.history.item_BL.tolist() == [[5, 6, 7], [4, 0, 0], [0, 0, 0]]
+    assert batch.history.length_B.tolist() == [3, 1, 0]
     assert batch.target_B.tolist() == [8, 9, 7]

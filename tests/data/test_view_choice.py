@@ -16,7 +16,7 @@ HISTORIES = [[1, 2, 3, 4], [1, 2, 5, 6], [5, 6, 1, 2], [7, 8, 7, 8], [9, 9, 9, 9
 def rows_of(histories):
     length_R = torch.tensor([len(history) for history in histories])
     return Rows(
-        item_E=torch.tensor([item for history in histories for item in history]).int(),
+        columns={"item": torch.tensor([item for history in histories for item in history]).int()},
         start_R=length_R.cumsum(0) - length_R,
         length_R=length_R,
         user_R=torch.arange(len(histories)),
@@ -28,8 +28,8 @@ def drawn(seed=0, longest=20, **settings):
     made = Views(ViewConfig(**settings), rows, 9, longest)
     batch = rows.batch(torch.arange(len(rows)).repeat(40))
     generator = torch.Generator().manual_seed(seed)
-    item_BL, length_B = made.draw(batch.item_BL, batch.length_B, generator)
-    return batch.item_BL, item_BL, length_B
+    view = made.draw(batch.history, generator)
+    return batch.history.item_BL, view.item_BL, view.length_B
 
 
 @pytest.mark.parametrize("text", ["crop,mask", "[crop,mask]", '["crop", "mask"]', ["crop", "mask"]])

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recxfer.data import views
+from recxfer.data.history import History
+from recxfer.foundation.names import MASK
 
 ITEMS = 9
-MASK = ITEMS + 1
 # Item 9 has no neighbour; the others have the next one, and every third a second one.
 SIMILAR = torch.zeros(ITEMS + 1, 3, dtype=torch.int32)
 for item in range(1, ITEMS):
@@ -18,11 +19,11 @@ for item in range(1, ITEMS):
     SIMILAR[item, 1] = 1 if item % 3 == 0 else 0
 
 OPERATORS = {
-    "crop": lambda item, length, share, g: views.crop(item, length, max(share, 0.01), g),
-    "mask": lambda item, length, share, g: views.mask(item, length, share, MASK, g),
+    "crop": lambda history, share, g: views.crop(history, max(share, 0.01), g),
+    "mask": lambda history, share, g: views.mask(history, share, MASK, g),
     "reorder": views.reorder,
-    "substitute": lambda item, length, share, g: views.substitute(item, length, share, SIMILAR, g),
-    "insert": lambda item, length, share, g: views.insert(item, length, share, SIMILAR, g),
+    "substitute": lambda history, share, g: views.substitute(history, share, SIMILAR, g),
+    "insert": lambda history, share, g: views.insert(history, share, SIMILAR, g),
 }
 
 histories = st.lists(st.lists(st.integers(1, ITEMS), max_size=12), min_size=1, max_size=8)
@@ -35,25 +36,37 @@ def batch(rows):
     item_BL = torch.zeros(len(rows), max(int(length_B.max()), 1), dtype=torch.int64)
     for index, row in enumerate(rows):
         item_BL[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    return item_BL, length_B
+    real_BL = torch.arange(item_BL.shape[1]) < length_B[:, None]
+    # A time that says which event it is: the row, and the place counted from 1.
+    time_BL = 100 * torch.arange(len(rows))[:, None] + torch.arange(item_BL.shape[1]) + 1
+    return History(item_BL, length_B, time_BL * real_BL)
 
 
-def rows_of(view):
-    item_BL, length_B = view
-    return [row[:length] for row, length in zip(item_BL.tolist(), length_B.tolist(), strict=True)]
+def rows_of(view, column="item_BL"):
+    lengths = view.length_B.tolist()
+    return [r[:length] for r, length in zip(getattr(view, column).tolist(), lengths, strict=True)]
+
+
+def view_of(name, rows, share, seed=0):
+    history, before = batch(rows), batch(rows)
+    view = OPERATORS[name](history, share, torch.Generator().manual_seed(seed))
+    for column in ("item_BL", "time_BL", "length_B"):
+        assert torch.equal(getattr(history, column), getattr(before, column))
+        assert getattr(view, column).dtype == torch.int64
+    real_BL = torch.arange(view.item_BL.shape[1]) < view.length_B[:, None]
+    assert torch.equal(view.item_BL != 0, real_BL), "padding is to the right, and only there"
+    assert torch.equal(view.time_BL != 0, real_BL)
+    return view
 
 
 def see(name, rows, share, seed=0):
-    item_BL, length_B = batch(rows)
-    before = item_BL.clone(), length_B.clone()
-    view = OPERATORS[name](item_BL, length_B, share, torch.Generator().manual_seed(seed))
-    assert torch.equal(item_BL, before[0])
-    assert torch.equal(length_B, before[1])
-    item_BL, length_B = view
-    assert item_BL.dtype == length_B.dtype == torch.int64
-    real_BL = torch.arange(item_BL.shape[1]) < length_B[:, None]
-    assert torch.equal(item_BL != 0, real_BL), "padding is to the right, and only there"
-    return rows_of(view)
+    return rows_of(view_of(name, rows, share, seed))
+
+
+def places_of(view):
+    """Which event of its history each event of a view is, by its time."""
+    times = rows_of(view, "time_BL")
+    return [[time - 100 * row - 1 for time in found] for row, found in enumerate(times)]
 
 
 def rounded_up(share, length):
@@ -109,9 +122,9 @@ def test_insert_loses_nothing_and_puts_neighbours_behind(rows, share, seed):
 
 @given(histories, shares, seeds)
 def test_insert_stands_behind_what_it_resembles(rows, share, seed):
-    item_BL, length_B = batch([[item] for row in rows for item in row] or [[1]])
-    view = views.insert(item_BL, length_B, 1.0, SIMILAR, torch.Generator().manual_seed(seed))
-    for (old,), (first, second) in zip(rows_of((item_BL, length_B)), rows_of(view), strict=True):
+    history = batch([[item] for row in rows for item in row] or [[1]])
+    view = views.insert(history, 1.0, SIMILAR, torch.Generator().manual_seed(seed))
+    for (old,), (first, second) in zip(rows_of(history), rows_of(view), strict=True):
         assert first == old
         assert second in (SIMILAR[old].tolist() if SIMILAR[old].any() else [old])
 
@@ -151,12 +164,51 @@ def test_histories_of_one_and_two_items(name, share, one, two):
 
 @given(histories, st.integers(1, 14))
 def test_keep_recent_cuts_the_oldest(rows, longest):
-    found = rows_of(views.keep_recent(*batch(rows), longest))
-    assert found == [row[-longest:] for row in rows]
+    view = views.keep_recent(batch(rows), longest)
+    assert rows_of(view) == [row[-longest:] for row in rows]
+    assert places_of(view) == [list(range(len(row)))[-longest:] for row in rows]
 
 
 @given(histories)
 def test_halves_share_no_event(rows):
-    one, other = views.halves(*batch(rows))
+    one, other = views.halves(batch(rows))
     assert rows_of(one) == [row[0::2] for row in rows]
     assert rows_of(other) == [row[1::2] for row in rows]
+    assert places_of(one) == [list(range(0, len(row), 2)) for row in rows]
+    assert places_of(other) == [list(range(1, len(row), 2)) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["mask", "substitute"])
+@given(rows=histories, share=shares, seed=seeds)
+def test_what_changes_items_leaves_their_times(name, rows, share, seed):
+    assert places_of(view_of(name, rows, share, seed)) == [list(range(len(row))) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["crop", "reorder"])
+@given(rows=histories, share=shares, seed=seeds)
+def test_the_time_of_an_event_goes_with_it(name, rows, share, seed):
+    view = view_of(name, rows, share, seed)
+    for row, places, items in zip(rows, places_of(view), rows_of(view), strict=True):
+        assert items == [row[place] for place in places]
+        assert len(set(places)) == len(places), "each event once"
+
+
+@pytest.mark.parametrize("name", ["substitute", "insert"])
+def test_what_is_hidden_has_no_neighbours(name):
+    """Of composed views, one may draw behind another that has hidden items."""
+    full = torch.ones_like(SIMILAR)
+    full[0] = 0
+    hidden = History(torch.full((20, 6), MASK), torch.full((20,), 6), torch.ones(20, 6).long())
+    view = getattr(views, name)(hidden, 0.5, full, torch.Generator().manual_seed(0))
+    assert (view.item_BL == MASK).all()
+
+
+@given(histories, shares, seeds)
+def test_an_inserted_event_has_the_time_of_the_one_it_is_put_behind(rows, share, seed):
+    view = view_of("insert", rows, share, seed)
+    for row, places, items in zip(rows, places_of(view), rows_of(view), strict=True):
+        assert places == sorted(places)
+        assert set(places) == set(range(len(row)))
+        first = {place: items[places.index(place)] for place in places}
+        assert [first[place] for place in range(len(row))] == row
+        assert max(Counter(places).values(), default=1) <= 2

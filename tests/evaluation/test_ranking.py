@@ -41,7 +41,7 @@ def planted(seed, num_rows, num_items, levels):
     seen_E = torch.randint(1, num_items + 1, (int(met.sum()) + 1,), generator=generator).int()
     end_R = met[:num_rows].cumsum(0)
     rows = Rows(
-        item_E=seen_E,
+        columns={"item": seen_E},
         start_R=torch.zeros(num_rows, dtype=torch.int64),
         length_R=torch.randint(0, 2, (num_rows,), generator=generator),
         user_R=torch.arange(num_rows),
@@ -155,7 +155,7 @@ def test_ranks_among_candidates_equal_brute_force(seed, count, with_bias):
 def test_candidates_are_uniform():
     num_rows = 4000
     rows = Rows(
-        item_E=torch.ones(1, dtype=torch.int32),
+        columns={"item": torch.ones(1, dtype=torch.int32)},
         start_R=torch.zeros(num_rows, dtype=torch.int64),
         length_R=torch.zeros(num_rows, dtype=torch.int64),
         user_R=torch.arange(num_rows),

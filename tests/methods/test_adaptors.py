@@ -44,7 +44,7 @@ def assembled(method, base_path, dataset):
     task = Task("next-item", dataset.num_items)
     adapted = method.adapt(base, task, Rng(0))
     attach(adapted.model, dataset.content)
-    rows = task_rows(task, None, dataset, "train", 20)
+    rows = task_rows(task, None, dataset, "train", 20, {"item"})
     adapted.learner.observe(adapted.model, rows)
     return adapted.learner, adapted.model, rows
 

@@ -9,6 +9,7 @@ import torch
 from recxfer.commands import pretrain, transfer
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_training
+from recxfer.data.history import History
 from recxfer.foundation import distributed, tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import ConfigError
@@ -53,7 +54,8 @@ def test_in_batch_is_a_softmax_among_what_the_batch_holds(left_out, scoring):
     found = float(learner.loss(model, batch, Rng(0)).detach())
     weight_VD = model.output().weight_VD
     histories = [
-        batch.item_BL[row, :length].tolist() for row, length in enumerate(batch.length_B.tolist())
+        batch.history.item_BL[row, :length].tolist()
+        for row, length in enumerate(batch.history.length_B.tolist())
     ]
     events = sum(map(len, histories))
     total = int(rows.length_R.sum())
@@ -69,7 +71,7 @@ def test_in_batch_is_a_softmax_among_what_the_batch_holds(left_out, scoring):
     for history in histories:
         for step in range(1, len(history)):
             past, target = history[:step], history[step]
-            user_D = model.backbone(torch.tensor([past]), torch.tensor([step]))[0, -1]
+            user_D = model.backbone(History(torch.tensor([past]), torch.tensor([step])))[0, -1]
             hidden = {"past": past, "met": history, "none": []}[left_out]
             scores = {
                 item: float((user_D @ weight_VD[item - 1]).detach())
@@ -90,10 +92,10 @@ def test_next_clicks_are_read_before_them(scoring):
     )
     weight_VD = model.output().weight_VD
     clicks, others = [], []
-    for row, length in enumerate(batch.length_B.tolist()):
-        history = batch.item_BL[row, :length].tolist()
+    for row, length in enumerate(batch.history.length_B.tolist()):
+        history = batch.history.item_BL[row, :length].tolist()
         cut = max(1, length - 3)
-        user_D = model.backbone(torch.tensor([history[:cut]]), torch.tensor([cut]))[0, -1]
+        user_D = model.backbone(History(torch.tensor([history[:cut]]), torch.tensor([cut])))[0, -1]
         score_V = (weight_VD @ user_D).detach()
         clicks += [math.log1p(math.exp(-score_V[item - 1])) for item in history[cut:]]
         others += [math.log1p(math.exp(score_V[item - 1])) for item in other_BN[row].tolist()]

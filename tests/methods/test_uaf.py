@@ -200,7 +200,7 @@ def test_the_loss_by_reward_gives_the_policy_the_exact_gradient(kind, bases, mon
     bias = model.policy.linear.bias
     bias.data = torch.tensor([0.3, -0.8, 0.1, 1.2])
     rows = Rows(
-        item_E=torch.randint(1, 25, (48,), generator=generator).int(),
+        columns={"item": torch.randint(1, 25, (48,), generator=generator).int()},
         start_R=torch.arange(8) * 6,
         length_R=torch.full((8,), 6),
         user_R=torch.arange(8),
@@ -235,7 +235,7 @@ def test_people_without_a_history_get_a_decision_and_a_score(policy, bases, film
     learn(bases["sasrec", "next-item"], films, tmp_path / "r", "profile:taste", f"policy={policy}")
     opened = open_run(tmp_path / "r", CPU)
     rows = opened.rows("test")
-    empty = Rows(rows.item_E, rows.start_R, torch.zeros_like(rows.length_R), rows.user_R)
+    empty = Rows(rows.columns, rows.start_R, torch.zeros_like(rows.length_R), rows.user_R)
     batch = empty.batch(torch.arange(len(empty)))
     with torch.no_grad():
         gates = opened.learner.gates(opened.model, batch)

@@ -32,11 +32,11 @@ def adapt(base, books, run, *settings):
 def test_scores_are_the_votes_of_the_nearest(neighbours, bases, films, books, tmp_path):
     run = adapt(bases["sasrec", "next-item"], books, tmp_path / "run", f"neighbours={neighbours}")
     source, target = Dataset(films), Dataset(books)
-    train = task_rows(run.task, source, target, "train", run.max_length)
+    train = task_rows(run.task, source, target, "train", run.max_length, {"item"})
     batch = train.batch(torch.arange(len(train)))
     histories, choices, popularity = {}, {}, Counter(range(target.num_items))
     for row, user in enumerate(train.user_R.tolist()):
-        items = set(batch.item_BL[row, : int(batch.length_B[row])].tolist())
+        items = set(batch.history.item_BL[row, : int(batch.history.length_B[row])].tolist())
         histories[user] = histories.get(user, set()) | items
         choices.setdefault(user, set()).add(int(batch.target_B[row]))
         popularity[int(batch.target_B[row])] += 1
@@ -46,7 +46,7 @@ def test_scores_are_the_votes_of_the_nearest(neighbours, bases, films, books, tm
     cases = rows.batch(torch.arange(len(rows)))
     found = run.learner.output(run.model).scores(run.learner.represent(run.model, cases))
     for row in range(len(rows)):
-        mine = set(cases.item_BL[row, : int(cases.length_B[row])].tolist())
+        mine = set(cases.history.item_BL[row, : int(cases.history.length_B[row])].tolist())
         cosine = {
             user: len(mine & theirs) / max(len(mine) * len(theirs), 1) ** 0.5
             for user, theirs in histories.items()

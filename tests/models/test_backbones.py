@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recxfer.data.history import History
 from recxfer.models.backbones.nextitnet import NextItNet, NextItNetConfig
 from recxfer.models.backbones.sasrec import SASRecConfig, SelfAttention
 
@@ -29,12 +30,12 @@ def test_receptive_field_is_what_the_convolutions_reach():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
     field = backbone.receptive_field
     assert field == 1 + 2 * (1 + 2 + 4 + 8)
-    item_BL = torch.randint(1, 31, (1, 60))
+    history = History(torch.randint(1, 31, (1, 60)), torch.tensor([60]))
     for back, seen in ((field - 1, True), (field, False)):
-        changed_BL = item_BL.clone()
+        changed_BL = history.item_BL.clone()
         changed_BL[0, 59 - back] = changed_BL[0, 59 - back] % 30 + 1
-        length_B = torch.tensor([60])
-        moved = (backbone(item_BL, length_B) - backbone(changed_BL, length_B))[0, 59].abs().max()
+        changed = history.with_items(changed_BL)
+        moved = (backbone(history) - backbone(changed))[0, 59].abs().max()
         assert bool(moved > 0) is seen
 
 

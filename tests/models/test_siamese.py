@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from recxfer.data.history import History
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.nextitnet import NextItNetConfig
 from recxfer.models.backbones.sasrec import SASRecConfig
@@ -27,16 +28,15 @@ def histories():
     torch.manual_seed(1)
     length_B = torch.tensor([2, 3, 3, 4, 7, 9, 12])
     real_BL = torch.arange(12) < length_B[:, None]
-    return torch.where(real_BL, torch.randint(1, 21, (7, 12)), 0), length_B
+    return History(torch.where(real_BL, torch.randint(1, 21, (7, 12)), 0), length_B)
 
 
 def gradients(backbone, projection, chunk, encode_chunks=encode_in_chunks):
-    item_BL, length_B = histories()
+    history = histories()
     torch.manual_seed(2)
     vector_BD = encode_chunks(
-        lambda item, length: mean_positions(backbone(item, length), length),
-        item_BL, length_B, chunk,
-    )  # fmt: skip
+        lambda part: mean_positions(backbone(part), part.length_B), history, chunk
+    )
     projected_BP = projection(vector_BD)
     # Every row's loss depends on every other row, through products and through BatchNorm.
     loss = (projected_BP @ projected_BP.T).softmax(1).diagonal().log().mean()
@@ -62,9 +62,9 @@ def test_dropout_is_replayed_exactly(name):
     backbone = backbone_of(name, 0.3)
     projection = Projection(8, 6)
 
-    def keeping(encode, item_BL, length_B, chunk):
-        parts = zip(item_BL.split(chunk), length_B.split(chunk), strict=True)
-        return torch.cat([encode(item[:, : int(n.max())], n) for item, n in parts])
+    def keeping(encode, history, chunk):
+        parts = zip(history.item_BL.split(chunk), history.length_B.split(chunk), strict=True)
+        return torch.cat([encode(History(item[:, : int(n.max())], n)) for item, n in parts])
 
     whole, expected = gradients(backbone, projection, 3, keeping)
     loss, found = gradients(backbone, projection, 3)
@@ -78,13 +78,12 @@ def test_no_activations_are_kept_between_chunks():
     seen = []
 
     class Watched(nn.Module):
-        def forward(self, item_BL, length_B):
-            seen.append((item_BL.shape, torch.is_grad_enabled()))
-            return weight[item_BL].mean(1)
+        def forward(self, history):
+            seen.append((history.item_BL.shape, torch.is_grad_enabled()))
+            return weight[history.item_BL].mean(1)
 
     weight = torch.randn(21, 4, requires_grad=True)
-    item_BL, length_B = histories()
-    vector_BD = encode_in_chunks(Watched(), item_BL, length_B, 3)
+    vector_BD = encode_in_chunks(Watched(), histories(), 3)
     assert [shape for shape, _ in seen] == [(3, 3), (3, 9), (1, 12)], "each chunk is its own length"
     vector_BD.sum().backward()
     assert len(seen) == 6
@@ -117,7 +116,7 @@ def test_the_slow_copy_has_no_parameters_and_follows():
     for name, parameter in backbone.named_parameters():
         copied = dict(target.backbone.named_buffers())[name]
         torch.testing.assert_close(copied, parameter - 0.75)
-    item_BL, length_B = histories()
-    assert not target.backbone(item_BL, length_B).requires_grad
+    history = histories()
+    assert not target.backbone(history).requires_grad
     target.follow(backbone, projection, 0.0)
-    assert torch.equal(target.backbone(item_BL, length_B), backbone(item_BL, length_B))
+    assert torch.equal(target.backbone(history), backbone(history))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recxfer.data.history import History
 from recxfer.foundation.errors import ConfigError
 from recxfer.models import BACKBONES
 from recxfer.models.backbones.nextitnet import NextItNetConfig
@@ -13,8 +14,7 @@ BOTH = [
     ("sasrec", SASRecConfig(width=8, max_length=6, dropout=0.0)),
     ("nextitnet", NextItNetConfig(width=8, max_length=6, dilations=(1, 2), dropout=0.0)),
 ]
-ITEMS_BL = torch.tensor([[3, 1, 4, 1], [5, 9, 0, 0]])
-LENGTHS = torch.tensor([4, 2])
+HISTORY = History(torch.tensor([[3, 1, 4, 1], [5, 9, 0, 0]]), torch.tensor([4, 2]))
 
 
 def user_model(name, config, readout, *, causal):
@@ -37,15 +37,15 @@ def user_model(name, config, readout, *, causal):
 def test_tokens_follow_the_readout(name, config, causal, readout, tokens):
     model = user_model(name, config, readout, causal=causal)
     assert len(model.tokens) == tokens
-    vector_BD = model.user_vectors(ITEMS_BL, LENGTHS)
+    vector_BD = model.user_vectors(HISTORY)
     # Padding changes nothing: a row alone reads the same as in a batch of longer rows.
-    alone_BD = model.user_vectors(ITEMS_BL[1:, :2], LENGTHS[1:])
+    alone_BD = model.user_vectors(HISTORY.take(torch.tensor([1])).trim())
     torch.testing.assert_close(vector_BD[1:], alone_BD)
     # Every event of the history is seen (the convolutions reach this far).
     for place in range(2):
-        changed_BL = ITEMS_BL.clone()
+        changed_BL = HISTORY.item_BL.clone()
         changed_BL[1, place] = 17
-        other_BD = model.user_vectors(changed_BL, LENGTHS)
+        other_BD = model.user_vectors(HISTORY.with_items(changed_BL))
         assert not torch.equal(vector_BD[1], other_BD[1])
         assert torch.equal(vector_BD[0], other_BD[0])
 
@@ -53,7 +53,7 @@ def test_tokens_follow_the_readout(name, config, causal, readout, tokens):
 @pytest.mark.parametrize(("name", "config"), BOTH)
 def test_the_tokens_of_both_ends_learn(name, config):
     model = user_model(name, config, "token", causal=False)
-    model.user_vectors(ITEMS_BL, LENGTHS).sum().backward()
+    model.user_vectors(HISTORY).sum().backward()
     assert all(token.grad is not None and token.grad.any() for token in model.tokens)
 
 

@@ -221,10 +221,10 @@ class Static(Untrained):
 
     def represent(self, model: nn.Module, batch: Batch) -> Tensor:
         """User vectors."""
-        place_BL = torch.arange(batch.item_BL.shape[1]) - batch.length_B[:, None]
+        place_BL = torch.arange(batch.history.item_BL.shape[1]) - batch.history.length_B[:, None]
         read_BL = ((place_BL >= -LAST) & (place_BL < 0)).float()
         padded_VD = torch.cat([torch.zeros(1, self.vector_VD.shape[1]), self.vector_VD])
-        return torch.einsum("bl,bld->bd", read_BL, padded_VD[batch.item_BL])
+        return torch.einsum("bl,bld->bd", read_BL, padded_VD[batch.history.item_BL])
 
     def output(self, model: nn.Module) -> Output:
         """What scores items."""

@@ -102,7 +102,7 @@ def every_other(rows: Rows, offset: int) -> Rows:
     owner_E = torch.repeat_interleave(torch.arange(len(rows)), length_R)
     place_E = torch.arange(owner_E.numel()) - start_R[owner_E]
     item_E = rows.item_E[rows.start_R[owner_E] + offset + 2 * place_E]
-    return replace(rows, item_E=item_E, start_R=start_R, length_R=length_R)
+    return replace(rows, columns={"item": item_E}, start_R=start_R, length_R=length_R)
 
 
 def masks(gates: Array) -> Labels:
@@ -179,7 +179,8 @@ def own_masks(run: Path) -> list[Row]:
     found: list[Row] = []
     parts: tuple[Literal["train", "valid"], ...] = ("train", "valid")
     for part in parts:
-        rows = task_rows(opened.task, opened.source, opened.target, part, opened.max_length)
+        datasets = opened.source, opened.target
+        rows = task_rows(opened.task, *datasets, part, opened.max_length, {"item"})
         drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:FEW]
         rows = rows.take(drawn.sort().values)
         gates = gates_of(opened, rows)

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from recxfer.data.history import History
 from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
@@ -19,7 +20,7 @@ from recxfer.methods.objectives.item_objective import (
     ItemObjective,
     ItemObjectiveConfig,
 )
-from recxfer.models.backbones.contract import Backbone, real_positions
+from recxfer.models.backbones.contract import Backbone
 from recxfer.models.readout import last_positions
 
 
@@ -43,30 +44,27 @@ class ClozeLearner(ItemLearner):
     def loss(self, model: ItemModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss of hidden positions."""
         generator = rng.generator("cloze")
-        chosen_BL = self._choose(batch, generator)
-        hidden_BL = self._hide(batch.item_BL, chosen_BL, model.backbone, generator)
-        hidden_BLD = model.backbone(hidden_BL, batch.length_B)
-        target_P = batch.item_BL[chosen_BL] - 1
+        history = batch.history
+        chosen_BL = self._choose(history, generator)
+        hidden_BL = self._hide(history.item_BL, chosen_BL, model.backbone, generator)
+        hidden_BLD = model.backbone(history.with_items(hidden_BL))
+        target_P = history.item_BL[chosen_BL] - 1
         return self.item_loss(hidden_BLD[chosen_BL], model.output(), target_P, generator)
 
     def represent(self, model: ItemModel, batch: Batch) -> Tensor:
         """Put a mask behind the last event, and read there."""
-        B, _ = batch.item_BL.shape
-        longer_BL = torch.cat([batch.item_BL, batch.item_BL.new_zeros(B, 1)], dim=1)
-        longer_BL.scatter_(1, batch.length_B[:, None], model.backbone.mask_item)
-        hidden_BLD = model.backbone(longer_BL, batch.length_B + 1)
-        return last_positions(hidden_BLD, batch.length_B + 1)
+        longer = batch.history.append(model.backbone.mask_item)
+        return last_positions(model.backbone(longer), longer.length_B)
 
-    def _choose(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _choose(self, history: History, generator: torch.Generator) -> Tensor:
         """Choose positions to predict: each with probability `share`, one at least."""
-        B, L = batch.item_BL.shape
-        device = batch.item_BL.device
-        real_BL = real_positions(batch.length_B, L)
+        B, L = history.item_BL.shape
+        device, real_BL = history.length_B.device, history.real_BL
         draw_BL = torch.rand(B, L, generator=generator).to(device).masked_fill_(~real_BL, 2.0)
         lowest_B1 = draw_BL.min(1, keepdim=True).values
         chosen_BL = ((draw_BL < self._cloze.share) | (draw_BL == lowest_B1)) & real_BL
         only_last_B1 = torch.rand(B, 1, generator=generator).to(device) < self._cloze.last_share
-        at_end_BL = torch.arange(L, device=device) == (batch.length_B - 1)[:, None]
+        at_end_BL = torch.arange(L, device=device) == (history.length_B - 1)[:, None]
         return torch.where(only_last_B1, at_end_BL, chosen_BL)
 
     @staticmethod

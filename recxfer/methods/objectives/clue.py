@@ -14,11 +14,10 @@ from typing import ClassVar, Literal, final
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from recxfer.data.history import History
 from recxfer.data.rows import Batch, Rows
 from recxfer.data.view_choice import ViewConfig, Views
-from recxfer.data.views import View
 from recxfer.foundation.config import Config
 from recxfer.foundation.distributed import gather
 from recxfer.foundation.errors import ConfigError, DataError, UsageError
@@ -34,7 +33,14 @@ from recxfer.models.losses.contrast import barlow_twins_loss, cosine_loss, nt_xe
 from recxfer.models.losses.item_loss import ItemLoss, ItemLossConfig
 from recxfer.models.readout import last_positions, mean_positions
 from recxfer.models.scoring import Output
-from recxfer.models.siamese import Predictor, Projection, SiameseModel, Target, encode_in_chunks
+from recxfer.models.siamese import (
+    Predictor,
+    Projection,
+    SiameseModel,
+    Target,
+    computed_again,
+    encode_in_chunks,
+)
 
 SMALLEST_BATCH = 2
 """People of a step, at least: one has nobody to be compared with."""
@@ -133,22 +139,21 @@ class ClueLearner(VectorLearner[SiameseModel]):
     def loss(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
         """Contrast two views of each person; zero where there is nobody to compare with."""
         assert self._views is not None, "observe() comes before loss()"
-        person_A = gather(self._user_R[batch.row_B.cpu()].to(batch.length_B.device))
+        person_A = gather(self._user_R[batch.row_B.cpu()].to(batch.row_B.device))
         if person_A.numel() < SMALLEST_BATCH:
             return model.backbone.item_weight_VD[:1].sum() * 0
         generator = rng.generator("views")
-        views = [self._views.draw(batch.item_BL, batch.length_B, generator) for _ in range(2)]
+        views = [self._views.draw(batch.history, generator) for _ in range(2)]
         total = self._contrast(model, views, person_A)
         if self._config.next_item:
-            total = total + self._config.next_item * self._next_item(model, batch, rng)
+            total = total + self._config.next_item * self._next_item(model, batch.history, rng)
         return total
 
     def represent(self, model: SiameseModel, batch: Batch) -> Tensor:
         """Read what scores items, with `next_item`; else the user vector."""
         if self._config.next_item:
-            hidden_BLD = model.backbone(batch.item_BL, batch.length_B)
-            return last_positions(hidden_BLD, batch.length_B)
-        return self._read(model, self._encode(model.backbone, batch.item_BL, batch.length_B))
+            return last_positions(model.backbone(batch.history), batch.history.length_B)
+        return self._read(model, self._encode(model.backbone, batch.history))
 
     def output(self, model: SiameseModel) -> Output:
         """Return the item table, where next items were learned."""
@@ -167,7 +172,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
         """
         assert model.projection is not None
         figures = measure_people(
-            lambda item_BL, length_B: self._encode(model.backbone, item_BL, length_B),
+            partial(self._encode, model.backbone),
             model.projection,
             people,
             model.backbone.item_table.special_vectors().device,
@@ -179,10 +184,9 @@ class ClueLearner(VectorLearner[SiameseModel]):
             reporter.warn(warning)
         return figures
 
-    def _encode(self, backbone: Backbone, item_BL: Tensor, length_B: Tensor) -> Tensor:
-        hidden_BLD = backbone(item_BL, length_B)
+    def _encode(self, backbone: Backbone, history: History) -> Tensor:
         read = mean_positions if self._config.readout == "mean" else last_positions
-        return read(hidden_BLD, length_B)
+        return read(backbone(history), history.length_B)
 
     def _read(self, model: SiameseModel, vector_BD: Tensor) -> Tensor:
         """What the encoder makes of histories, as it is or projected."""
@@ -193,19 +197,16 @@ class ClueLearner(VectorLearner[SiameseModel]):
             projected_BP: Tensor = model.projection(vector_BD.float())
             return projected_BP
 
-    def _contrast(self, model: SiameseModel, views: list[View], person_A: Tensor) -> Tensor:
+    def _contrast(self, model: SiameseModel, views: list[History], person_A: Tensor) -> Tensor:
         """The loss of two views of every row, of all processes if there are several.
 
         Only the encoder goes by chunks, and by processes: statistics over the batch are those of
         all rows.
         """
         assert model.projection is not None
-
-        def encode(item_BL: Tensor, length_B: Tensor) -> Tensor:
-            return self._encode(model.backbone, item_BL, length_B)
-
+        encode = partial(self._encode, model.backbone)
         one_AD, other_AD = (
-            gather(encode_in_chunks(encode, *view, self._config.chunk).float()) for view in views
+            gather(encode_in_chunks(encode, view, self._config.chunk).float()) for view in views
         )
         with _full_precision(one_AD):
             one_AP, other_AP = model.projection(one_AD), model.projection(other_AD)
@@ -225,38 +226,31 @@ class ClueLearner(VectorLearner[SiameseModel]):
             return (cosine_loss(one_AP, targets[1]) + cosine_loss(other_AP, targets[0])) / 2
 
     @torch.no_grad()
-    def _slow(self, model: SiameseModel, target: Target, views: list[View]) -> list[Tensor]:
+    def _slow(self, model: SiameseModel, target: Target, views: list[History]) -> list[Tensor]:
         """Both views as the slow copy sees them, after it has followed the last step."""
         assert model.projection is not None
         target.follow(model.backbone, model.projection, self._config.momentum)
         projected = []
-        for item_BL, length_B in views:
-            size = self._config.chunk or length_B.numel()
-            chunks = zip(item_BL.split(size), length_B.split(size), strict=True)
-            vector_BD = torch.cat([self._encode(target.backbone, *part).float() for part in chunks])
+        for view in views:
+            parts = view.split(self._config.chunk or view.length_B.numel())
+            vector_BD = torch.cat([self._encode(target.backbone, part).float() for part in parts])
             with _full_precision(vector_BD):
                 projected.append(target.projection(gather(vector_BD)))
         return projected
 
-    def _next_item(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
+    def _next_item(self, model: SiameseModel, history: History, rng: Rng) -> Tensor:
         """The next-item loss of the histories as they are, by chunks like the encoder."""
         assert self._item_loss is not None
         item_loss = self._item_loss
-        size = self._config.chunk or batch.length_B.numel()
-        total = torch.zeros((), device=batch.length_B.device)
-        for index, row_C in enumerate(torch.arange(batch.length_B.numel()).split(size)):
-            stream = Rng(rng.derive("chunk", index))
-
-            def part_loss(item_CL: Tensor, length_C: Tensor, stream: Rng = stream) -> Tensor:
-                part = Batch(item_CL, length_C, length_C)
-                return next_item_loss(model, item_loss, part, stream)
-
-            item_CL, length_C = batch.item_BL[row_C], batch.length_B[row_C]
+        total = torch.zeros((), device=history.length_B.device)
+        for index, part in enumerate(history.split(self._config.chunk or history.length_B.numel())):
+            part_loss = partial(
+                next_item_loss, model, item_loss, rng=Rng(rng.derive("chunk", index))
+            )
             if self._config.chunk is None:
-                return part_loss(item_CL, length_C)
-            part: Tensor = checkpoint(part_loss, item_CL, length_C, use_reentrant=False)
-            total = total + part * (length_C - 1).sum()
-        return total / (batch.length_B - 1).sum()
+                return part_loss(part)
+            total = total + computed_again(part_loss, part) * (part.length_B - 1).sum()
+        return total / (history.length_B - 1).sum()
 
 
 @final

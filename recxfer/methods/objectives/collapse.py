@@ -46,10 +46,10 @@ def measure_people(
     whole, one, other = [], [], []
     for row_B in evaluation_batches(people):
         batch = people.batch(row_B).to(device)
-        first, second = halves(batch.item_BL, batch.length_B)
-        whole.append(encode(batch.item_BL, batch.length_B).float())
-        one.append(encode(*first).float())
-        other.append(encode(*second).float())
+        first, second = halves(batch.history)
+        whole.append(encode(batch.history).float())
+        one.append(encode(first).float())
+        other.append(encode(second).float())
     whole_ND = torch.cat(whole)
     with torch.autocast(device.type, enabled=False):
         projected_NP = projection.among(whole_ND)

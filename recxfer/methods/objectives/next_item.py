@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
+from recxfer.data.history import History
 from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
@@ -17,7 +18,6 @@ from recxfer.methods.objectives.item_objective import (
     ItemObjective,
     ItemObjectiveConfig,
 )
-from recxfer.models.backbones.contract import real_positions
 from recxfer.models.losses.item_loss import ItemLoss
 from recxfer.models.readout import last_positions
 
@@ -31,12 +31,11 @@ class NextItemLearner(ItemLearner):
 
     def loss(self, model: ItemModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss of all positions at once."""
-        return next_item_loss(model, self.item_loss, batch, rng)
+        return next_item_loss(model, self.item_loss, batch.history, rng)
 
     def represent(self, model: ItemModel, batch: Batch) -> Tensor:
         """Read the hidden state at the last event."""
-        hidden_BLD = model.backbone(batch.item_BL, batch.length_B)
-        return last_positions(hidden_BLD, batch.length_B)
+        return last_positions(model.backbone(batch.history), batch.history.length_B)
 
 
 @final
@@ -51,19 +50,18 @@ class NextItem(ItemObjective[NextItemConfig]):
         return NextItemLearner(self.config)
 
 
-def next_item_loss(model: ItemModel, item_loss: ItemLoss, batch: Batch, rng: Rng) -> Tensor:
+def next_item_loss(model: ItemModel, item_loss: ItemLoss, history: History, rng: Rng) -> Tensor:
     """Compute the loss of every position that has a next event.
 
     Args:
         model: with a `backbone` and an `output()` over the same items.
         item_loss: the loss of positions.
-        batch: histories without targets.
+        history: each event but the first is a target.
         rng: names the stream of the negatives.
     """
-    item_BL, next_BL = batch.item_BL[:, :-1], batch.item_BL[:, 1:]
-    length_B = (batch.length_B - 1).clamp_(min=0)
-    hidden_BLD = model.backbone(item_BL, length_B)
+    before, next_BL = history.without_last(), history.item_BL[:, 1:]
+    hidden_BLD = model.backbone(before)
     # Padding is left out before any score is computed.
-    real_BL = real_positions(length_B, item_BL.shape[1])
+    real_BL = before.real_BL
     generator = rng.generator("negatives")
     return item_loss(hidden_BLD[real_BL], model.output(), next_BL[real_BL] - 1, generator)

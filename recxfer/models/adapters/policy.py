@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from recxfer.data.history import History
 from recxfer.models.backbones.contract import real_positions
 from recxfer.models.backbones.nextitnet import ConvBlock, NextItNetConfig
 from recxfer.models.items.contract import ItemEncoder
@@ -68,15 +69,13 @@ class PolicyNetwork(nn.Module):
         return logit_BN
 
 
-def drawn_decisions(
-    item_BL: Tensor, length_B: Tensor, num_decisions: int, rate: float, seed: int
-) -> Tensor:
+def drawn_decisions(history: History, num_decisions: int, rate: float, seed: int) -> Tensor:
     """Bool (B, N), true with probability `rate`: by chance, but always the same for one history.
 
     A hash of the history in place of a generator, so that what a person gets does not depend on
     who else is in the batch.
     """
-    real_BL = real_positions(length_B, item_BL.shape[1])
+    item_BL, real_BL = history.item_BL, history.real_BL
     place_L = torch.arange(item_BL.shape[1], device=item_BL.device)
     hash_B = (_mixed(item_BL + _mixed(place_L + seed)) * real_BL).sum(1)
     decision_N = torch.arange(1, num_decisions + 1, device=item_BL.device)

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from recxfer.data.history import History
 from recxfer.foundation.config import Config
 from recxfer.foundation.names import MASK, UNKNOWN
 from recxfer.models.items.contract import ItemEncoder, ItemLookup
@@ -105,6 +106,9 @@ class Backbone(nn.Module, ABC):
     blocks: nn.ModuleList
     """The blocks, lowest first."""
 
+    inputs: ClassVar[frozenset[str]] = frozenset({"item"})
+    """Columns of `History` that it reads, `item` among them; `time` needs datasets with times."""
+
     causal_only: ClassVar[bool] = False
     """Whether it can only look to the left, so that no objective which looks both ways takes it."""
 
@@ -182,14 +186,14 @@ class Backbone(nn.Module, ABC):
         """The vectors of real items, item 1 first."""
         return self.item_table.weight_VD
 
-    def embed(self, item_BL: Tensor, items: ItemLookup | None = None) -> Tensor:
-        """Look up the vectors of items, without position (B, L, D).
+    def embed(self, history: History, items: ItemLookup | None = None) -> Tensor:
+        """Look up the vectors of events, without position (B, L, D); by default those of items.
 
         Args:
-            item_BL: item indices.
-            items: where, if not in the backbone's own item encoder.
+            history: with the columns that `inputs` names.
+            items: where to look up items, if not in the backbone's own item encoder.
         """
-        return (items or self.item_table)(item_BL)
+        return (items or self.item_table)(history.item_BL)
 
     def enter(self, embedded_BLD: Tensor) -> Tensor:
         """Return what the lowest block reads of embedded rows (B, L, D).
@@ -212,9 +216,9 @@ class Backbone(nn.Module, ABC):
         encoded_BLD: Tensor = self.above(hidden_BLD)
         return encoded_BLD
 
-    def forward(self, item_BL: Tensor, length_B: Tensor, items: ItemLookup | None = None) -> Tensor:
+    def forward(self, history: History, items: ItemLookup | None = None) -> Tensor:
         """Return hidden states of histories (B, L, D); `items` as in `embed`."""
-        return self.encode(self.embed(item_BL, items), length_B)
+        return self.encode(self.embed(history, items), history.length_B)
 
     def new_vocabulary(self, num_items: int) -> None:
         """Replace the item encoder by a fresh table, for a domain with other items."""

@@ -4,8 +4,8 @@ Shape letters: B batch, L length, U distinct items, V items of the domain, D wid
 
 A training step encodes each distinct item of its batch once, however often it occurs::
 
-    batch_table = table.of(batch.item_BL, negative_BK)      # item_U, vector_UD, with gradients
-    hidden_BLD = backbone(batch.item_BL, batch.length_B, batch_table)
+    batch_table = table.of(history.item_BL, negative_BK)    # item_U, vector_UD, with gradients
+    hidden_BLD = backbone(history, batch_table)
     score = hidden_XD @ batch_table.vector_UD.T             # against the items of the batch
     positive_BLD = batch_table(target_BL)                   # any items of the batch, looked up
 

@@ -33,7 +33,7 @@ LOSSES = ["simsiam", "nt-xent", "byol", "barlow-twins"]
 def rows_of(histories):
     length_R = torch.tensor([len(history) for history in histories])
     return Rows(
-        item_E=torch.tensor([item for history in histories for item in history]).int(),
+        columns={"item": torch.tensor([item for history in histories for item in history]).int()},
         start_R=length_R.cumsum(0) - length_R,
         length_R=length_R,
         user_R=torch.arange(len(histories)),
@@ -87,8 +87,8 @@ def test_no_gradient_goes_through_the_target_branch(histories):
     _, gradients = step(learner, model, histories)
     batch = histories.batch(torch.arange(12))
     generator = Rng(0).generator("views")
-    views = [learner._views.draw(batch.item_BL, batch.length_B, generator) for _ in range(2)]
-    projected = [model.projection(learner._encode(model.backbone, *view)) for view in views]
+    views = [learner._views.draw(batch.history, generator) for _ in range(2)]
+    projected = [model.projection(learner._encode(model.backbone, view)) for view in views]
     given = [z.detach().clone() for z in projected]
     cosine = torch.nn.CosineSimilarity(dim=1)
     expected = -sum(

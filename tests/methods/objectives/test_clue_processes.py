@@ -35,7 +35,7 @@ def learn(name, rows_of_process):
     user_R = torch.arange(14)
     user_R[5] = 2
     rows = Rows(
-        item_E=torch.randint(1, 21, (int(length_R.sum()),), generator=generator).int(),
+        columns={"item": torch.randint(1, 21, (int(length_R.sum()),), generator=generator).int()},
         start_R=length_R.cumsum(0) - length_R,
         length_R=length_R,
         user_R=user_R,
@@ -48,8 +48,8 @@ def learn(name, rows_of_process):
     learner, model = built.learner, built.model.train()
     learner.observe(model, rows)
     batch = rows.batch(torch.tensor(rows_of_process))
-    given = iter(halves(batch.item_BL, batch.length_B))
-    learner._views.draw = lambda item_BL, length_B, generator: next(given)
+    given = iter(halves(batch.history))
+    learner._views.draw = lambda history, generator: next(given)
     loss = learner.loss(model, batch, Rng(0))
     loss.backward()
     gradients = {f"{name}/{n}": p.grad for n, p in model.named_parameters()}

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recxfer.data.history import History
 from recxfer.models import BACKBONES
 from recxfer.models.adapters.block_copies import Twins, stages
 
@@ -40,7 +41,7 @@ def rows(count=7):
 
 def run(way, backbone, twins, item, length, gate):
     taken = gate > 0.5 if way == "by_path" else gate
-    return getattr(twins, way)(backbone, backbone.embed(item), length, taken)
+    return getattr(twins, way)(backbone, backbone.embed(History(item, length)), length, taken)
 
 
 def row_by_row(backbone, copied, item, length, gate):
@@ -48,7 +49,7 @@ def row_by_row(backbone, copied, item, length, gate):
     found = []
     for row in range(len(length)):
         real = (torch.arange(L) < length[row])[None]
-        hidden = backbone.enter(backbone.embed(item[row : row + 1]))
+        hidden = backbone.enter(backbone.embed(History(item[row : row + 1], length[row : row + 1])))
         pairs = zip(stages(backbone), stages(copied), strict=True)
         for number, (pretrained, copy) in enumerate(pairs):
             hidden = (copy if gate[row, number] > 0.5 else pretrained)(hidden, real)
@@ -66,7 +67,7 @@ def test_gates_that_are_all_alike_are_the_backbone_or_its_copy_to_the_bit(name, 
         for module in (backbone, twins, copied):
             module.train(training)
         torch.manual_seed(5)
-        whole = known(item, length)
+        whole = known(History(item, length))
         torch.manual_seed(5)
         found = run(way, backbone, twins, item, length, torch.full((7, N), gate))
         assert torch.equal(found, whole)
@@ -119,7 +120,7 @@ def test_the_gradient_of_gates_is_that_of_both_blocks_run_for_all(name):
     weight *= real[..., None]
 
     gate_1 = gate.double().requires_grad_()
-    hidden = backbone.enter(backbone.embed(item))
+    hidden = backbone.enter(backbone.embed(History(item, length)))
     for number, (pretrained, copy) in enumerate(zip(stages(backbone), stages(copied), strict=True)):
         a = gate_1[:, number, None, None]
         hidden = a * copy(hidden, real) + (1 - a) * pretrained(hidden, real)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recxfer.data.history import History
 from recxfer.models import BACKBONES
 from recxfer.models.adapters.ownership import (
     Owned,
@@ -37,8 +38,8 @@ def build(name):
 def test_a_fresh_split_changes_nothing(name):
     backbone, other = build(name), build(name)
     own_kernels(backbone, None, 1)
-    item_BL, length_B = torch.randint(1, 21, (3, 7)), torch.tensor([7, 5, 1])
-    assert torch.equal(backbone(item_BL, length_B), other(item_BL, length_B))
+    history = History(torch.randint(1, 21, (3, 7)), torch.tensor([7, 5, 1]))
+    assert torch.equal(backbone(history), other(history))
     assert whole_state(backbone).keys() == other.state_dict().keys()
     assert all(torch.equal(t, other.state_dict()[n]) for n, t in whole_state(backbone).items())
     matrices = {n for n, p in other.named_parameters() if p.dim() >= 2 and "table" not in n}

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from recxfer.data.history import History
 from recxfer.models import BACKBONES
 from recxfer.models.adapters.patches import Bottleneck, PatchedSublayer, graft
 from recxfer.models.backbones.nextitnet import NextItNetConfig
@@ -23,29 +24,29 @@ BOTH = [
 def test_a_fresh_patch_changes_no_bit(name, config, causal, per_block, insertion):
     torch.manual_seed(0)
     backbone = BACKBONES.resolve(name)(config, 20, causal=causal).eval()
-    item_BL, length_B = torch.randint(1, 21, (4, 8)), torch.tensor([8, 3, 1, 5])
-    before = backbone(item_BL, length_B)
+    history = History(torch.randint(1, 21, (4, 8)), torch.tensor([8, 3, 1, 5]))
+    before = backbone(history)
     patches = graft(backbone, 2, insertion, per_block)
     assert len(patches) == per_block * len(backbone.blocks)
-    assert torch.equal(before, backbone(item_BL, length_B))
+    assert torch.equal(before, backbone(history))
 
 
 @pytest.mark.parametrize(("name", "config"), BOTH)
 def test_removing_the_patches_restores_the_network(name, config):
     torch.manual_seed(0)
     backbone = BACKBONES.resolve(name)(config, 20, causal=True).eval()
-    item_BL, length_B = torch.randint(1, 21, (4, 8)), torch.tensor([8, 3, 1, 5])
-    before = backbone(item_BL, length_B)
+    history = History(torch.randint(1, 21, (4, 8)), torch.tensor([8, 3, 1, 5]))
+    before = backbone(history)
     patched = copy.deepcopy(backbone)
     for patch in graft(patched, 4, "serial", 2):
         torch.nn.init.normal_(patch.up.weight)
-    assert not torch.equal(before, patched(item_BL, length_B))
+    assert not torch.equal(before, patched(history))
     for block in patched.residual_blocks:
         for place in ("sublayer1", "sublayer2"):
             patched_sublayer = getattr(block, place)
             assert isinstance(patched_sublayer, PatchedSublayer)
             setattr(block, place, patched_sublayer.sublayer)
-    assert torch.equal(before, patched(item_BL, length_B))
+    assert torch.equal(before, patched(history))
 
 
 def test_patch_sizes_are_those_of_the_paper():
@@ -83,7 +84,7 @@ def test_a_patch_behind_a_sublayer_has_the_gradients_of_what_it_computes(learn_i
 def test_training_patches_keeps_less_for_the_way_back_than_fine_tuning(name):
     """The patches' memory claim, counted in bytes instead of measured."""
     config = dict(BOTH)[name].model_copy(update={"width": 64})
-    item_BL, length_B = torch.randint(1, 21, (32, 8)), torch.full((32,), 8)
+    history = History(torch.randint(1, 21, (32, 8)), torch.full((32,), 8))
     kept = {}
     for patched in (False, True):
         backbone = BACKBONES.resolve(name)(config, 20, causal=True)
@@ -98,7 +99,7 @@ def test_training_patches_keeps_less_for_the_way_back_than_fine_tuning(name):
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            hidden_BLD = backbone(item_BL, length_B)
+            hidden_BLD = backbone(history)
         kept[patched] = sum(storages.values())
         hidden_BLD.sum().backward()
     assert kept[True] < {"sasrec": 0.70, "nextitnet": 0.58}[name] * kept[False]

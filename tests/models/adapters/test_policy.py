@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recxfer.data.history import History
 from recxfer.models.adapters.policy import PolicyNetwork, drawn_decisions
 
 
@@ -44,13 +45,17 @@ def test_chance_has_its_rate_and_depends_on_the_history_alone(rate):
     generator = torch.Generator().manual_seed(0)
     item = torch.randint(1, 500, (20_000, 6), generator=generator)
     length = torch.randint(1, 7, (20_000,), generator=generator)
-    found = drawn_decisions(item, length, 4, rate, seed=7)
+
+    def drawn(item, seed):
+        return drawn_decisions(History(item, length), 4, rate, seed)
+
+    found = drawn(item, 7)
     assert torch.allclose(found.double().mean(0), torch.full((4,), rate).double(), atol=0.012)
     together = (found[:, 0] & found[:, 3]).double().mean()
     assert float(together) == pytest.approx(rate**2, abs=0.012)
     padded = torch.where(torch.arange(6) < length[:, None], item, 0)
     wider = torch.cat([padded, torch.zeros(20_000, 2, dtype=torch.int64)], dim=1)
-    assert torch.equal(drawn_decisions(wider, length, 4, rate, seed=7), found)
-    assert rate in (0, 1) or not torch.equal(drawn_decisions(item, length, 4, rate, 8), found)
+    assert torch.equal(drawn(wider, 7), found)
+    assert rate in (0, 1) or not torch.equal(drawn(item, 8), found)
     swapped = item[:, [1, 0, 2, 3, 4, 5]]
-    assert rate in (0, 1) or not torch.equal(drawn_decisions(swapped, length, 4, rate, 7), found)
+    assert rate in (0, 1) or not torch.equal(drawn(swapped, 7), found)

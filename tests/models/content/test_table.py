@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 
+from recxfer.data.history import History
 from recxfer.foundation.errors import ConfigError, DataError
 from recxfer.foundation.names import MASK, UNKNOWN
 from recxfer.models.backbones.sasrec import SASRec, SASRecConfig
@@ -272,16 +273,16 @@ def test_a_backbone_reads_a_batch_as_it_reads_the_table(content, make_table):
     torch.manual_seed(0)
     backbone = SASRec(SASRecConfig(width=12, max_length=8, dropout=0.0), 17, causal=True).eval()
     item_BL = torch.tensor([[1, 2, 9, 1], [4, MASK, 0, 0]])
-    length_B = torch.tensor([4, 2])
+    history = History(item_BL, torch.tensor([4, 2]))
     batch = table.of(item_BL, torch.tensor([13]))
     assert batch.item_U.tolist() == [1, 2, 4, 9, 13]
     torch.testing.assert_close(batch.vector_UD, table.weight[batch.item_U])
     assert batch.index(item_BL).tolist() == [[0, 1, 3, 0], [2, -3, -1, -1]]
     whole = backbone.with_table(table)
     assert whole.num_items == 17
-    known = whole(item_BL, length_B)
+    known = whole(history)
     for items in (batch, table.kept):
-        torch.testing.assert_close(backbone(item_BL, length_B, items), known)
+        torch.testing.assert_close(backbone(history, items), known)
     torch.testing.assert_close(whole.item_weight_VD, table.weight[1:18])
 
 

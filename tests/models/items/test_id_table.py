@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from recxfer.data.history import History
 from recxfer.foundation.names import MASK, PAD, UNKNOWN
 from recxfer.models import BACKBONES
 from recxfer.models.items.id_table import IdTable
@@ -92,12 +93,12 @@ def test_a_backbone_that_grew_reads_the_past_as_before_and_the_new_items_too(nam
     backbone_type = BACKBONES.resolve(name)
     config = backbone_type.config_type(width=8, max_length=10, dropout=0.0)
     backbone = backbone_type(config, V, causal=True).eval()
-    item_BL, length_B = torch.tensor([[1, 2, backbone.mask_item, V]]), torch.tensor([4])
-    before, mask = backbone(item_BL, length_B), backbone.mask_item
+    history = History(torch.tensor([[1, 2, backbone.mask_item, V]]), torch.tensor([4]))
+    before, mask = backbone(history), backbone.mask_item
     backbone.grow(4)
     assert backbone.num_items == V + 4
     assert backbone.mask_item == mask
-    assert torch.equal(backbone(item_BL, length_B), before)
+    assert torch.equal(backbone(history), before)
     assert backbone.item_weight_VD.shape == (V + 4, 8)
     newest_BL = torch.tensor([[1, 2, backbone.mask_item, V + 4]])
-    assert not torch.equal(backbone(newest_BL, length_B)[:, 3], before[:, 3])
+    assert not torch.equal(backbone(history.with_items(newest_BL))[:, 3], before[:, 3])

@@ -26,7 +26,7 @@ def met_of(owned):
     item_E = torch.tensor([item for items in owned for item in sorted(items) * 2]).int()
     length_R = torch.tensor([2 * len(items) for items in owned])
     user_R = torch.arange(len(owned))
-    return Met(Rows(item_E, length_R.cumsum(0) - length_R, length_R, user_R), V)
+    return Met(Rows({"item": item_E}, length_R.cumsum(0) - length_R, length_R, user_R), V)
 
 
 @given(people, st.sets(st.integers(1, V), min_size=1))
@@ -62,7 +62,7 @@ def test_others_are_drawn_uniformly():
 
 def test_rows_of_one_person_count_together():
     rows = Rows(
-        item_E=torch.tensor([1, 2, 3, 4, 5, 6], dtype=torch.int32),
+        columns={"item": torch.tensor([1, 2, 3, 4, 5, 6], dtype=torch.int32)},
         start_R=torch.tensor([0, 1, 4]),
         length_R=torch.tensor([2, 2, 1]),
         user_R=torch.tensor([0, 0, 2]),
