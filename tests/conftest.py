@@ -80,16 +80,44 @@ def stopped(monkeypatch):
     return context
 
 
+DYING = """
+import os, signal
+from dataclasses import replace
+from {module} import {name}
+
+adapt = {name}.adapt
+
+def dying(phase):
+    def close(quality):
+        if phase.close is not None:
+            phase.close(quality)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return replace(phase, close=close) if phase.name == {phase!r} else phase
+
+def adapt_and_die(self, *given):
+    adapted = adapt(self, *given)
+    return replace(adapted, phases=[dying(phase) for phase in adapted.phases])
+
+{name}.adapt = adapt_and_die
+
+from recxfer.__main__ import main
+main()
+"""
+"""A process that kills itself where a phase of training is closed."""
+
+
 @pytest.fixture
 def resumes_as_if_never_killed():
     """Asserts that a `transfer` ends in the same bytes after a SIGKILL and `--resume`."""
     from recxfer.foundation.names import CHECKPOINT
 
-    def check(dying, base, dataset, run, *options):
+    def check(method, phase, base, dataset, run, *options):
         """Run it killed, resumed and whole.
 
         Args:
-            dying: Python source that makes the process kill itself at some point.
+            method: the class whose `transfer` this is.
+            phase: the name of the phase after which the process dies.
             base: as `transfer` takes it.
             dataset: likewise.
             run: likewise.
@@ -100,8 +128,8 @@ def resumes_as_if_never_killed():
             words = ["transfer", str(base), str(dataset), str(run), *options, *more]
             return [sys.executable, *start, *words]
 
-        start = ["-c", f"{dying}from recxfer.__main__ import main\nmain()\n"]
-        killed = subprocess.run(command(start, run), check=False)
+        dying = DYING.format(module=method.__module__, name=method.__name__, phase=phase)
+        killed = subprocess.run(command(["-c", dying], run), check=False)
         assert killed.returncode == -signal.SIGKILL
         assert not run.exists()
         start, whole = ["-m", "recxfer"], Path(f"{run}-whole")

@@ -10,6 +10,7 @@ from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import CheckpointError, ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.reporting import SilentReporter
+from recxfer.methods.conure import Conure
 from recxfer.runs.header import read_header
 from recxfer.runs.open import open_run
 
@@ -219,17 +220,8 @@ def test_killed_between_two_phases_it_ends_in_the_same_bytes(
 ):
     """A real SIGKILL, as soon as the phase before this one has pruned."""
     learn(bases["nextitnet", "next-item"], films, tmp_path / "one", "next-item")
-    dying = (
-        "import os, signal\n"
-        "from recxfer.methods.conure import Conure\n"
-        "close = Conure.close\n"
-        "def killed(self, model, phase, quality):\n"
-        "    if phase.name == 'train': close(self, model, phase, quality)\n"
-        f"    if phase.name == {phase!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Conure.close = killed\n"
-    )
     resumes_as_if_never_killed(
-        dying, tmp_path / "one", films, tmp_path / "two", "--method", "conure",
+        Conure, phase, tmp_path / "one", films, tmp_path / "two", "--method", "conure",
         "--task", "profile:taste", "--epochs", "3", "--lr", "0.01", "--threads", "1",
     )  # fmt: skip
 

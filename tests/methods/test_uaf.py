@@ -336,13 +336,7 @@ def test_stopped_anywhere_it_ends_in_the_same_bytes(
 def test_killed_between_warm_up_and_reward_it_ends_in_the_same_bytes(
     dropping, films, tmp_path, resumes_as_if_never_killed
 ):
-    dying = (
-        "import os, signal\n"
-        "from recxfer.methods.uaf import UAF\n"
-        "def killed(self, model, phase, quality): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "UAF.close = killed\n"
-    )
     resumes_as_if_never_killed(
-        dying, dropping / "nextitnet", films, tmp_path / "run", "--method", "uaf",
+        UAF, "warm-up", dropping / "nextitnet", films, tmp_path / "run", "--method", "uaf",
         "--task", "profile:taste", "--epochs", "4", "--threads", "1", "--set", "policy=rl",
     )  # fmt: skip
