@@ -150,7 +150,7 @@ def test_fitted_whitenings_whiten_what_training_meets(content_base, books):
         # One along each direction in which features vary, and nought along the others.
         torch.testing.assert_close(variances, variances.round(), atol=0.02, rtol=0)
         assert variances.max() < 1.5
-    learned, _ = assembled(UniSRec(UniSRecConfig(experts=2)), content_base, books)
+    _, learned, _ = assembled(UniSRec(UniSRecConfig(experts=2)), content_base, books)
     assert not content_table(learned.backbone).sides["text"].projection.shift_EF.any()
 
 
