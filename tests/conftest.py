@@ -100,11 +100,17 @@ def adapt_and_die(self, *given):
     return replace(adapted, phases=[dying(phase) for phase in adapted.phases])
 
 {name}.adapt = adapt_and_die
-
-from recxfer.__main__ import main
-main()
 """
-"""A process that kills itself where a phase of training is closed."""
+
+
+@pytest.fixture
+def dies_after():
+    """Python source that makes a process kill itself where a phase of a method is closed."""
+
+    def source(method, phase):
+        return DYING.format(module=method.__module__, name=method.__name__, phase=phase)
+
+    return source
 
 
 @pytest.fixture
@@ -112,12 +118,11 @@ def resumes_as_if_never_killed():
     """Asserts that a `transfer` ends in the same bytes after a SIGKILL and `--resume`."""
     from recxfer.foundation.names import CHECKPOINT
 
-    def check(method, phase, base, dataset, run, *options):
+    def check(dying, base, dataset, run, *options):
         """Run it killed, resumed and whole.
 
         Args:
-            method: the class whose `transfer` this is.
-            phase: the name of the phase after which the process dies.
+            dying: Python source that makes the process kill itself at some point.
             base: as `transfer` takes it.
             dataset: likewise.
             run: likewise.
@@ -128,8 +133,8 @@ def resumes_as_if_never_killed():
             words = ["transfer", str(base), str(dataset), str(run), *options, *more]
             return [sys.executable, *start, *words]
 
-        dying = DYING.format(module=method.__module__, name=method.__name__, phase=phase)
-        killed = subprocess.run(command(["-c", dying], run), check=False)
+        start = ["-c", f"{dying}from recxfer.__main__ import main\nmain()\n"]
+        killed = subprocess.run(command(start, run), check=False)
         assert killed.returncode == -signal.SIGKILL
         assert not run.exists()
         start, whole = ["-m", "recxfer"], Path(f"{run}-whole")

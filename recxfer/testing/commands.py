@@ -162,6 +162,7 @@ def refused(*words: object) -> tuple[int, str, str]:
     assert result.exit_code != 0, f"nothing was refused{_said(result)}"
     assert result.stdout == "", "a command that fails writes nothing to standard output"
     told = json.loads(result.stderr.splitlines()[-1])
+    assert told["exit_code"] == result.exit_code
     return result.exit_code, told["error"], told["hint"] or ""
 
 

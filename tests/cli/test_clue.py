@@ -1,85 +1,69 @@
 """`pretrain --objective clue` as it is typed, what can be done with the run, and what cannot."""
 
-import json
-
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
-
-
-def recxfer(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments), "--json"])
+from recxfer.testing.commands import answered, recxfer, refused, sets
 
 
-def settings(*given):
-    return [part for setting in given for part in ("--set", setting)]
-
-
-def pretrain(films, run, *given, **flags):
+def words_of(films, run, *given, **flags):
+    """The words of a small `pretrain`."""
     options = {"epochs": 4, "batch_size": 16, "lr": 0.01, "threads": 1, **flags}
     flags = [word for k, v in options.items() for word in (f"--{k.replace('_', '-')}", v)]
-    small = settings("width=16", "max_length=20", *given)
-    return recxfer("pretrain", films, run, "--objective", "clue", *flags, *small)
+    small = sets("width=16", "max_length=20", *given)
+    return ["pretrain", films, run, "--objective", "clue", *flags, *small]
 
 
 @pytest.mark.parametrize("backbone", ["sasrec", "nextitnet"])
 @pytest.mark.parametrize("views", ["dropout", "[crop,mask,reorder]", "substitute,insert"])
 def test_from_views_to_figures(backbone, views, films, tmp_path):
     base, run, users = tmp_path / "base", tmp_path / "run", tmp_path / "users.parquet"
-    made = pretrain(films, base, f"views={views}", "readout=mean", "chunk=6", backbone=backbone)
-    assert made.exit_code == 0, made.output
-    facts = json.loads(made.stdout)
+    given = f"views={views}", "readout=mean", "chunk=6"
+    facts = answered(*words_of(films, base, *given, backbone=backbone))
     assert facts["objective"] == "clue"
     assert next(iter(facts["validation"])) == "recognition"
     assert {"std", "effective_rank", "projected_std", "projected_rank"} <= facts[
         "validation"
     ].keys()
     assert facts["sequences_per_second"] > 0
-    probe = recxfer(
+    recxfer(
         "transfer", base, films, run, "--method", "probe", "--task", "profile:taste", "--epochs", 2
     )
-    assert probe.exit_code == 0, probe.output
-    shown = json.loads(recxfer("evaluate", run).stdout)
+    shown = answered("evaluate", run)
     assert "AUC" in shown["runs"][0]["metrics"]
-    assert json.loads(recxfer("export", base, users).stdout)["rows"] == 120
+    assert answered("export", base, users)["rows"] == 120
 
 
 def test_what_needs_an_item_output_says_what_to_do(films, tmp_path):
     base = tmp_path / "base"
-    assert pretrain(films, base, epochs=1).exit_code == 0
+    recxfer(*words_of(films, base, epochs=1))
     for command in (
         ["evaluate", base],
         ["export", base, tmp_path / "out.parquet", "--what", "items"],
         ["export", base, tmp_path / "out.parquet", "--what", "recommendations"],
     ):
-        result = recxfer(*command)
-        assert (result.exit_code, result.stdout) == (2, "")
-        told = json.loads(result.stderr.splitlines()[-1])
-        assert "no item output" in told["error"]
-        assert "--set next_item=1" in told["hint"]
+        code, error, hint = refused(*command)
+        assert (code, "no item output" in error, "--set next_item=1" in hint) == (2, True, True)
     assert not (tmp_path / "out.parquet").exists()
 
 
 def test_a_joint_run_ranks_items(films, tmp_path):
     base = tmp_path / "base"
-    made = pretrain(films, base, "next_item=1", "views=crop", epochs=20)
-    assert json.loads(made.stdout)["validation"].keys() >= {"NDCG@10", "recognition"}
-    shown = json.loads(recxfer("evaluate", base).stdout)
+    made = answered(*words_of(films, base, "next_item=1", "views=crop", epochs=20))
+    assert made["validation"].keys() >= {"NDCG@10", "recognition"}
+    shown = answered("evaluate", base)
     # The next film is the successor of the last one: a tenth would be found by chance.
     assert shown["runs"][0]["metrics"]["HR@5"]["value"] > 0.5
 
 
 def test_a_collapse_has_the_exit_code_of_a_diverged_run(films, tmp_path):
     given = ["views=crop", "dropout=0.0", "stop_gradient=false", "predictor=false"]
-    result = pretrain(films, tmp_path / "run", *given, epochs=12)
-    assert (result.exit_code, result.stdout) == (5, "")
-    assert "collapsed" in json.loads(result.stderr.splitlines()[-1])["error"]
-    allowed = pretrain(films, tmp_path / "run", *given, "allow_collapse=true", epochs=12, seed=1)
-    assert allowed.exit_code == 2, "the unfinished run is still there"
-    allowed = pretrain(films, tmp_path / "allowed", *given, "allow_collapse=true", epochs=12)
-    assert allowed.exit_code == 0
-    assert any("collapsed" in text for text in json.loads(allowed.stdout)["warnings"])
+    code, error, _ = refused(*words_of(films, tmp_path / "run", *given, epochs=12))
+    assert (code, "collapsed" in error) == (5, True), error
+    given.append("allow_collapse=true")
+    code, _, _ = refused(*words_of(films, tmp_path / "run", *given, epochs=12, seed=1))
+    assert code == 2, "the unfinished run is still there"
+    allowed = answered(*words_of(films, tmp_path / "allowed", *given, epochs=12))
+    assert any("collapsed" in text for text in allowed["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -95,9 +79,8 @@ def test_a_collapse_has_the_exit_code_of_a_diverged_run(films, tmp_path):
     ids=str,
 )
 def test_what_cannot_be_meant_is_a_usage_error(given, flags, message, films, tmp_path):
-    result = pretrain(films, tmp_path / "run", *given, **flags)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert message in json.loads(result.stderr.splitlines()[-1])["error"]
+    code, error, _ = refused(*words_of(films, tmp_path / "run", *given, **flags))
+    assert (code, message in error) == (2, True), error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,7 +98,6 @@ def test_what_cannot_be_meant_is_a_usage_error(given, flags, message, films, tmp
 )
 def test_data_without_people_to_tell_apart_is_a_data_error(lines, message, tmp_path):
     (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *lines]) + "\n")
-    assert recxfer("prepare", tmp_path / "log.csv", tmp_path / "data").exit_code == 0
-    result = pretrain(tmp_path / "data", tmp_path / "run")
-    assert (result.exit_code, result.stdout) == (3, "")
-    assert message in json.loads(result.stderr.splitlines()[-1])["error"]
+    recxfer("prepare", tmp_path / "log.csv", tmp_path / "data")
+    code, error, _ = refused(*words_of(tmp_path / "data", tmp_path / "run"))
+    assert (code, message in error) == (3, True), error

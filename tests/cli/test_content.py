@@ -10,12 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.files import canonical_json
+from recxfer.testing.commands import answered, recxfer
 
 LOG = "user,item,time\n" + "".join(
     f"u{u},{item},{1_600_000_000 + u + n}\n" for u in range(4) for n, item in enumerate("abcdefgh")
@@ -37,17 +36,6 @@ def pics(tmp_path):
     folder.mkdir()
     Image.new("RGB", (20, 30), RED).save(folder / "a.png")
     return folder
-
-
-def recxfer(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def prepared(*arguments):
-    """The object of `prepare --json`."""
-    result = recxfer("prepare", *arguments, "--json")
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 def image_of(dataset, item):
@@ -74,7 +62,7 @@ def png(width, height, data=b""):
 def test_texts_come_in_on_one_line_and_blank_ones_are_counted(log, tmp_path):
     items = tmp_path / "items.csv"
     items.write_text('item,title\na,"  red \n\t\u00a0shoe "\nb," \u2003"\nc,\nd,D\n')
-    found = prepared(log, tmp_path / "toy", "--items", items)
+    found = answered("prepare", log, tmp_path / "toy", "--items", items)
     assert found["texts"] == {"items": 2, "absent": 5, "empty": 1}
     assert found["images"] is None
     assert found["warnings"] == [
@@ -92,7 +80,7 @@ def test_images_are_decoded_to_squares_in_the_order_of_items(log, pics, tmp_path
     wide = np.zeros((40, 120, 3), dtype=np.uint8)
     wide[:, :40], wide[:, 40:80] = RED, BLUE
     Image.fromarray(wide).save(pics / "c.jpg", quality=95)
-    found = prepared(log, tmp_path / "toy", "--images", pics, "--set", "image_side=16")
+    found = answered("prepare", log, tmp_path / "toy", "--images", pics, "--set", "image_side=16")
     nothing = {"missing": 0, "corrupt": 0, "too_large": 0, "animated": 0}
     assert found["images"] == {"side": 16, "items": 2, "absent": 6, **nothing}
     dataset = Dataset(tmp_path / "toy")
@@ -117,7 +105,7 @@ def test_files_that_are_no_image_cost_their_item_the_image_alone(log, pics, tmp_
     (pics / "f.jpg").touch()
     frames = [Image.new("RGB", (12, 12), colour) for colour in (BLUE, RED)]
     frames[0].save(pics / "g.gif", save_all=True, append_images=frames[1:])
-    found = prepared(log, tmp_path / "toy", "--images", pics)
+    found = answered("prepare", log, tmp_path / "toy", "--images", pics)
     assert found["images"] == {
         "side": 64, "items": 2, "absent": 0, "missing": 0, "corrupt": 4, "too_large": 2,
         "animated": 1,
@@ -141,7 +129,7 @@ def test_an_image_that_is_too_large_is_never_decoded(log, pics, tmp_path, monkey
     monkeypatch.setattr(
         Image.Image, "convert", lambda self, mode: decoded.append(self.size) or load(self, mode)
     )
-    found = prepared(log, tmp_path / "toy", "--images", pics)
+    found = answered("prepare", log, tmp_path / "toy", "--images", pics)
     small = width == 100
     assert ((width, 100) in decoded) == small
     assert found["images"]["too_large"] == (not small)
@@ -151,7 +139,7 @@ def test_an_image_that_is_too_large_is_never_decoded(log, pics, tmp_path, monkey
 def test_paths_of_an_item_table_that_lead_nowhere_are_counted(log, pics, tmp_path):
     items = tmp_path / "items.csv"
     items.write_text(f"item,image\na,pics/a.png\nb,pics/b.png\nc,{'x' * 300}\nd,pics\ne,\n")
-    found = prepared(log, tmp_path / "toy", "--items", items)
+    found = answered("prepare", log, tmp_path / "toy", "--items", items)
     assert found["images"]["missing"] == 3
     assert found["images"]["absent"] == 4
     assert pl.read_parquet(tmp_path / "toy/items.parquet").select("image", "image_row").rows()[
@@ -178,14 +166,14 @@ def test_any_mode_becomes_rgb(log, pics, tmp_path, picture, colour):
         picture.putpalette([0, 0, 255])
         colour = BLUE
     picture.save(pics / "b.png")
-    prepared(log, tmp_path / "toy", "--images", pics)
+    answered("prepare", log, tmp_path / "toy", "--images", pics)
     assert (image_of(tmp_path / "toy", "b") == colour).all()
 
 
 def test_clear_parts_of_a_palette_and_cmyk(log, pics, tmp_path):
     Image.new("P", (9, 9), 0).save(pics / "b.gif", transparency=0)
     Image.new("CMYK", (9, 9), (0, 0, 0, 0)).save(pics / "c.jpg")
-    prepared(log, tmp_path / "toy", "--images", pics)
+    answered("prepare", log, tmp_path / "toy", "--images", pics)
     assert (image_of(tmp_path / "toy", "b") == WHITE).all()
     assert (image_of(tmp_path / "toy", "c") >= 250).all()
 
@@ -195,20 +183,19 @@ def test_the_same_files_give_the_same_bytes_and_content(log, pics, tmp_path):
         noise = np.random.default_rng(ord(item)).integers(256, size=(70, 90, 3), dtype=np.uint8)
         Image.fromarray(noise).save(pics / f"{item}.jpg")
     for name in ("one/toy", "two/toy"):
-        prepared(log, tmp_path / name, "--images", pics)
+        answered("prepare", log, tmp_path / name, "--images", pics)
     one, two = (tmp_path / name / "toy" for name in ("one", "two"))
     for file in ("dataset.json", "items.parquet", "content/images.npy"):
         assert (one / file).read_bytes() == (two / file).read_bytes()
     assert Dataset(one).content.fingerprint == Dataset(two).content.fingerprint
     Image.new("RGB", (70, 90), RED).save(pics / "b.jpg")
-    prepared(log, tmp_path / "three/toy", "--images", pics)
+    answered("prepare", log, tmp_path / "three/toy", "--images", pics)
     assert Dataset(tmp_path / "three/toy").content.fingerprint != Dataset(one).content.fingerprint
 
 
 def test_images_that_all_fail_are_an_error_that_leaves_nothing(log, pics, tmp_path):
     (pics / "a.png").write_bytes(b"no image")
-    result = recxfer("prepare", log, tmp_path / "toy", "--images", pics)
-    assert result.exit_code == 3
+    result = recxfer("prepare", log, tmp_path / "toy", "--images", pics, code=3)
     assert f"no image that can be used: {pics / 'a.png'} is corrupt" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "pics"]
 
@@ -216,11 +203,10 @@ def test_images_that_all_fail_are_an_error_that_leaves_nothing(log, pics, tmp_pa
 def test_images_of_a_table_can_be_left_out(log, tmp_path):
     items = tmp_path / "items.csv"
     items.write_text("item,title,image\na,A,https://example.org/a.jpg\n")
-    result = recxfer("prepare", log, tmp_path / "toy", "--items", items)
-    assert result.exit_code == 3
+    result = recxfer("prepare", log, tmp_path / "toy", "--items", items, code=3)
     assert "a.jpg is missing" in result.stderr
     assert "--columns image=" in result.stderr
-    found = prepared(log, tmp_path / "toy", "--items", items, "--columns", "image=")
+    found = answered("prepare", log, tmp_path / "toy", "--items", items, "--columns", "image=")
     assert found["images"] is None
     assert Dataset(tmp_path / "toy").info.modalities == ("text",)
 
@@ -231,17 +217,17 @@ def test_without_pillow_images_are_refused_and_texts_are_not(log, pics, tmp_path
     monkeypatch.setitem(sys.modules, "PIL", None)
     items = tmp_path / "items.csv"
     items.write_text("item,title\na,A\n")
-    result = recxfer("prepare", log, tmp_path / "toy", "--items", items, "--images", pics)
-    assert result.exit_code == 2
+    result = recxfer("prepare", log, tmp_path / "toy", "--items", items, "--images", pics, code=2)
     assert "pip install 'recxfer[modal]'" in result.stderr
     assert not (tmp_path / "toy").exists()
-    assert recxfer("prepare", log, tmp_path / "toy", "--items", items).exit_code == 0
+    recxfer("prepare", log, tmp_path / "toy", "--items", items)
 
 
 def test_a_table_whose_texts_are_lists_is_refused(log, tmp_path):
     pl.DataFrame({"item": ["a"], "title": [["x", "y"]]}).write_parquet(tmp_path / "items.parquet")
-    result = recxfer("prepare", log, tmp_path / "toy", "--items", tmp_path / "items.parquet")
-    assert result.exit_code == 3
+    result = recxfer(
+        "prepare", log, tmp_path / "toy", "--items", tmp_path / "items.parquet", code=3
+    )
     assert "--columns text=NAME" in result.stderr
 
 
@@ -253,10 +239,10 @@ def test_the_table_shows_what_is_amiss(log, pics, tmp_path):
 
 
 def test_content_says_what_is_not_there(log, pics, tmp_path):
-    prepared(log, tmp_path / "bare")
+    answered("prepare", log, tmp_path / "bare")
     with pytest.raises(DataError, match="no text and no image"):
         _ = Dataset(tmp_path / "bare").content
-    prepared(log, tmp_path / "toy", "--images", pics)
+    answered("prepare", log, tmp_path / "toy", "--images", pics)
     array = tmp_path / "toy/content/images.npy"
     array.write_bytes(array.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"images\.npy cannot be read"):
@@ -271,7 +257,7 @@ def test_content_says_what_is_not_there(log, pics, tmp_path):
 
 
 def test_a_dataset_of_before_keeps_its_fingerprint(log, tmp_path):
-    prepared(log, tmp_path / "toy")
+    answered("prepare", log, tmp_path / "toy")
     path = tmp_path / "toy/dataset.json"
     record = json.loads(path.read_text())
     assert "texts" not in record

@@ -1,24 +1,16 @@
 """Transfers that begin with nothing, and learners that score without vectors."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.data.dataset import Dataset
 from recxfer.methods.contract import Adapted, Learner
-
-
-def recxfer(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
+from recxfer.testing.commands import answered, recxfer, refused
 
 
 def figures(run):
-    told = json.loads(recxfer("evaluate", run, "--json").stdout)
-    return told["runs"][0]["metrics"]
+    return answered("evaluate", run)["runs"][0]["metrics"]
 
 
 @pytest.mark.parametrize("method", ["popular", "user-knn"])
@@ -28,30 +20,26 @@ def test_a_method_that_needs_no_base_takes_none(method, task, films, books, base
     dataset = books if task == "cross-domain" else films
     source = ["--source", films] if task == "cross-domain" else []
     words = [dataset, "--method", method, "--task", task]
-    alone = recxfer("transfer", "none", *words[:1], tmp_path / "alone", *words[1:], *source)
-    assert alone.exit_code == 0, alone.output
+    recxfer("transfer", "none", *words[:1], tmp_path / "alone", *words[1:], *source)
     beside = tmp_path / "beside"
     recxfer("transfer", bases["sasrec", "next-item"], *words[:1], beside, *words[1:])
     assert figures(tmp_path / "alone") == figures(beside)
     out = tmp_path / "best.csv"
-    done = recxfer("export", tmp_path / "alone", out, "--what", "recommendations")
-    assert done.exit_code == 0, done.output
+    recxfer("export", tmp_path / "alone", out, "--what", "recommendations")
     assert out.stat().st_size > 0
 
 
 @pytest.mark.parametrize("method", ["lora", "scratch", "conure", "transrec"])
 def test_a_method_that_begins_with_a_base_refuses_none(method, films, tmp_path):
-    result = recxfer("transfer", "none", films, tmp_path / "run", "--method", method)
-    assert result.exit_code == 2
-    assert f"method {method} begins with a base" in result.output
+    code, error, _ = refused("transfer", "none", films, tmp_path / "run", "--method", method)
+    assert (code, f"method {method} begins with a base" in error) == (2, True), error
     assert not (tmp_path / "run").exists()
 
 
 def test_histories_of_another_domain_have_to_be_said_without_a_base(books, tmp_path):
     words = ["none", books, tmp_path / "run", "--method", "popular", "--task", "cross-domain"]
-    result = recxfer("transfer", *words)
-    assert result.exit_code == 2
-    assert "--source" in result.output
+    code, error, hint = refused("transfer", *words)
+    assert (code, "--source" in error + hint) == (2, True), error
 
 
 class Pairs(Learner):
@@ -86,25 +74,24 @@ def successor(monkeypatch, films, tmp_path):
 
     monkeypatch.setattr(popular.Popular, "adapt", adapt)
     run = tmp_path / "pairs"
-    result = recxfer("transfer", "none", films, run, "--method", "popular")
-    assert result.exit_code == 0, result.output
+    recxfer("transfer", "none", films, run, "--method", "popular")
     return run
 
 
 def test_a_learner_without_vectors_is_ranked_in_full_and_among_samples(successor, tmp_path):
     # Whoever walks on finds the next film first, unless it was met before.
     assert figures(successor)["HR@5"]["value"] > 0.9
-    told = recxfer("evaluate", successor, "--candidates", "5", "--json")
-    assert json.loads(told.stdout)["runs"][0]["metrics"]["HR@5"]["value"] > 0.9
+    told = answered("evaluate", successor, "--candidates", "5")
+    assert told["runs"][0]["metrics"]["HR@5"]["value"] > 0.9
     best = tmp_path / "best.csv"
-    assert recxfer("export", successor, best, "--what", "recommendations").exit_code == 0
+    recxfer("export", successor, best, "--what", "recommendations")
     assert best.read_text().count("\n") > 100
 
 
 @pytest.mark.parametrize("what", ["users", "items"])
 def test_an_export_that_needs_vectors_refuses_by_name(what, successor, tmp_path):
-    result = recxfer("export", successor, tmp_path / f"{what}.parquet", "--what", what)
-    assert result.exit_code == 2
-    assert f"--what {what} needs user vectors" in result.output
-    assert "popular" in result.output
+    words = ["export", successor, tmp_path / f"{what}.parquet", "--what", what]
+    code, error, _ = refused(*words)
+    assert (code, f"--what {what} needs user vectors" in error) == (2, True), error
+    assert "popular" in error
     assert not (tmp_path / f"{what}.parquet").exists()

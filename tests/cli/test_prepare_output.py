@@ -1,17 +1,15 @@
 """What `recxfer prepare` writes to stdout and stderr."""
 
 import io
-import json
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.cli.tables.prepare import render
 from recxfer.commands.prepare import PrepareConfig, run
 from recxfer.foundation.reporting import SilentReporter
 from recxfer.preparing.pipeline import Recipe
+from recxfer.testing.commands import answered, recxfer
 
 LOG = "user,item,time\n" + "".join(f"u{u},i{(u + t) % 5},{t}\n" for u in range(9) for t in range(6))
 
@@ -23,19 +21,13 @@ def log(tmp_path):
     return path
 
 
-def recxfer(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 def test_stdout_is_the_path(log, tmp_path):
     result = recxfer("prepare", log, tmp_path / "toy")
-    assert result.exit_code == 0
     assert result.stdout == f"{tmp_path / 'toy'}\n"
 
 
 def test_json_is_one_object(log, tmp_path):
-    result = recxfer("prepare", log, tmp_path / "toy", "--json", "--min-user-events", 2)
-    found = json.loads(result.stdout)
+    found = answered("prepare", log, tmp_path / "toy", "--min-user-events", 2)
     assert found["split"] == {"train": 36, "valid": 9, "test": 9}
     assert found.keys() >= {"command", "path", "users", "items", "events", "dropped", "fingerprint"}
 
@@ -61,8 +53,7 @@ def test_json_is_one_object(log, tmp_path):
 def test_bad_input_gives_one_message_and_a_code(log, tmp_path, arguments, code, message):
     (tmp_path / "taken").mkdir()
     places = {"LOG": log, "OUT": tmp_path / "out", "TAKEN": tmp_path / "taken"}
-    result = recxfer("prepare", *(places.get(word, word) for word in arguments))
-    assert result.exit_code == code
+    result = recxfer("prepare", *(places.get(word, word) for word in arguments), code=code)
     assert message in result.stderr
     assert result.stderr.startswith("error: ")
     assert result.stdout == ""

@@ -1,21 +1,13 @@
 """Transfer to other people than the base's: `prepare --vocabulary`, then all that comes after."""
 
-import json
 import random
 
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
+from recxfer.testing.commands import answered
 
 PEOPLE, FILMS = 60, 12
 """Of the second population, which has met only the first half of the films of `world`."""
-
-
-def recxfer(*arguments):
-    result = CliRunner().invoke(app, [*map(str, arguments), "--json", "--threads", "1"])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +24,17 @@ def second(films, tmp_path_factory):
         clips += [f"v{person},c{draw.randrange(9)},{2000 + time}" for time in range(2)]
     for name, lines in (("log", log), ("clips", clips), ("people", people)):
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    recxfer(
+    answered(
         "pretrain", films, folder / "base", "--epochs", 2, "--batch-size", 16,
         "--set", "width=8", "--set", "max_length=16",
     )  # fmt: skip
-    made = recxfer(
+    made = answered(
         "prepare", folder / "log.csv", folder / "others",
         "--vocabulary", films, "--users", folder / "people.csv",
     )  # fmt: skip
     assert made["items"] == 24
     assert made["dropped"] == {"item outside the vocabulary": PEOPLE}
-    recxfer(
+    answered(
         "prepare", folder / "clips.csv", folder / "clips",
         "--link", folder / "others", "--split", "users",
     )  # fmt: skip
@@ -69,17 +61,17 @@ def test_a_base_is_transferred_to_a_second_population(second, tmp_path, method, 
         options += ["--set", setting]
     target = second / ("clips" if crossed else "others")
     run = tmp_path / "run"
-    recxfer(
+    answered(
         "transfer", second / "base", target, run,
         "--method", method, "--task", task, "--epochs", 1, *options,
     )  # fmt: skip
     by = "label" if task.startswith("profile") else "item-frequency"
-    (told,) = recxfer("evaluate", run, "--by", by)["runs"]
+    (told,) = answered("evaluate", run, "--by", by)["runs"]
     assert told["cases"] > 0
 
 
 def test_the_base_itself_is_evaluated_on_a_second_population(second):
-    (told,) = recxfer(
+    (told,) = answered(
         "evaluate", second / "base", "--dataset", second / "others", "--by", "item-frequency"
     )["runs"]
     assert told["cases"] == PEOPLE
@@ -88,11 +80,11 @@ def test_the_base_itself_is_evaluated_on_a_second_population(second):
 def test_a_base_can_be_made_from_a_second_population(second, tmp_path):
     """Half of its items never occur: samplers, validation and export have to bear that."""
     for sampler in ("frequency", "rank"):
-        recxfer(
+        answered(
             "pretrain", second / "others", tmp_path / sampler, "--epochs", 1, "--set", "width=8",
             "--set", "max_length=16", "--set", "loss=bce", "--set", f"sampler={sampler}",
         )  # fmt: skip
     for what in ("users", "items", "recommendations"):
         out = tmp_path / f"{what}.parquet"
-        recxfer("export", tmp_path / "rank", out, "--what", what)
+        answered("export", tmp_path / "rank", out, "--what", what)
         assert out.exists()

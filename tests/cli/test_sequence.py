@@ -1,24 +1,17 @@
 """Task after task through the command line: learn, look at what a run holds, meet the errors."""
 
-import json
-
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.foundation import tensors
 from recxfer.models.heads import LinearHead
 from recxfer.models.user_model import UserModel
 from recxfer.runs.checkpoint import build_backbone
 from recxfer.runs.header import Header
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import answered, recxfer
 
 CPU = torch.device("cpu")
-
-
-def recxfer(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +23,10 @@ def runs(bases, films, tmp_path_factory):
         (base, "c2", "profile:taste"),
         (folder / "c2", "c3", "profile:group"),
     ):
-        done = recxfer(
+        made = answered(
             "transfer", begin, films, folder / run, "--method", "conure", "--task", task,
-            "--epochs", 3, "--lr", 0.01, "--json",
+            "--epochs", 3, "--lr", 0.01,
         )  # fmt: skip
-        assert done.exit_code == 0, done.output
-        made = json.loads(done.stdout)
         assert (made["path"], made["method"], made["task"]) == (
             str(folder / run), "conure", task,
         )  # fmt: skip
@@ -44,33 +35,26 @@ def runs(bases, films, tmp_path_factory):
 
 
 def test_a_task_is_added_once(runs, films, tmp_path):
-    again = recxfer(
-        "transfer", runs[0], films, tmp_path / "run", "--method", "conure",
-        "--task", "profile:taste",
-    )  # fmt: skip
-    assert again.exit_code == 2
+    words = ["transfer", runs[0], films, tmp_path / "run", "--method"]
+    again = recxfer(*words, "conure", "--task", "profile:taste", code=2)
     assert "as task 2" in again.stderr
-    other = recxfer(
-        "transfer", runs[0], films, tmp_path / "run", "--method", "lora", "--task", "profile:group"
-    )
-    assert other.exit_code == 4
+    recxfer(*words, "lora", "--task", "profile:group", code=4)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_measures_all_tasks_or_some(runs):
     _, last = runs
-    every = json.loads(recxfer("evaluate", last, "--json").stdout)
+    every = answered("evaluate", last)
     assert [(run["number"], run["task"]) for run in every["runs"]] == [
         (1, "next-item"), (2, "profile:taste"), (3, "profile:group"),
     ]  # fmt: skip
     for asked, numbers in ((["2"], [2]), (["profile:group", "1"], [1, 3])):
         options = [part for name in asked for part in ("--task", name)]
-        some = json.loads(recxfer("evaluate", last, "--json", *options).stdout)
+        some = answered("evaluate", last, *options)
         assert some["runs"] == [run for run in every["runs"] if run["number"] in numbers]
-    refused = recxfer("evaluate", last, "--task", "profile:age")
-    assert refused.exit_code == 2
+    refused = recxfer("evaluate", last, "--task", "profile:age", code=2)
     assert "3 (profile:group)" in refused.stderr
-    assert recxfer("evaluate", last, "--task", "4").exit_code == 2
+    recxfer("evaluate", last, "--task", "4", code=2)
 
 
 def test_a_sequence_of_runs_has_a_matrix_and_forgets_nothing(runs, bases, films, tmp_path):
@@ -80,9 +64,7 @@ def test_a_sequence_of_runs_has_a_matrix_and_forgets_nothing(runs, bases, films,
         "--task", "profile:group", "--epochs", 1,
     )  # fmt: skip
     page = tmp_path / "page.html"
-    found = recxfer("evaluate", *runs, alone, "--json", "--report", page)
-    assert found.exit_code == 0, found.stderr
-    result = json.loads(found.stdout)
+    result = answered("evaluate", *runs, alone, "--report", page)
     sequence = result["sequence"]
     assert sequence["runs"] == [str(run) for run in runs]
     assert [task["task"] for task in sequence["tasks"]] == [
@@ -115,7 +97,7 @@ def test_a_sequence_of_runs_has_a_matrix_and_forgets_nothing(runs, bases, films,
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_an_exported_task_is_a_dense_model_of_its_own(runs, number, tmp_path):
     out = tmp_path / "model.safetensors"
-    assert recxfer("export", runs[1], out, "--what", "model", "--task", number).exit_code == 0
+    recxfer("export", runs[1], out, "--what", "model", "--task", number)
     parts, header = tensors.load(out)
     header = Header.model_validate(header)
     task = header.last.task
@@ -142,7 +124,6 @@ def test_an_exported_task_is_a_dense_model_of_its_own(runs, number, tmp_path):
 
 def test_vectors_of_one_task_are_exported(runs, tmp_path):
     for number, width in ((1, "films.parquet"), (2, "taste.parquet")):
-        done = recxfer("export", runs[1], tmp_path / width, "--what", "users", "--task", number)
-        assert done.exit_code == 0, done.stderr
-    refused = recxfer("export", runs[1], tmp_path / "x.parquet", "--what", "users", "--task", "no")
-    assert refused.exit_code == 2
+        recxfer("export", runs[1], tmp_path / width, "--what", "users", "--task", number)
+    out = tmp_path / "x.parquet"
+    recxfer("export", runs[1], out, "--what", "users", "--task", "no", code=2)

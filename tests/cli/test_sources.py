@@ -4,23 +4,10 @@ import json
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
+from recxfer.testing.commands import answered, recxfer, sets
 
 SMALL = {"users": 40, "items": 30}
-
-
-def prepare(*arguments):
-    result = CliRunner().invoke(app, ["prepare", *map(str, arguments), "--json"])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def refused(*arguments):
-    result = CliRunner().invoke(app, ["prepare", *map(str, arguments)])
-    assert result.exit_code == 2
-    return result.stderr
 
 
 def events(dataset):
@@ -39,13 +26,12 @@ def test_settings_of_a_source_have_several_names_and_one_meaning(tmp_path):
     }
     found = set()
     for way, assignments in ways.items():
-        sets = [word for assignment in assignments for word in ("--set", assignment)]
-        prepare("synthetic", tmp_path / way / "toy", *sets)
+        answered("prepare", "synthetic", tmp_path / way / "toy", *sets(*assignments))
         found.add((tmp_path / way / "toy" / "dataset.json").read_text())
     for section in ("source", "synthetic"):
         file = tmp_path / f"{section}.toml"
         file.write_text(f"[{section}]\nusers = 40\nitems = 30\n")
-        prepare("synthetic", tmp_path / f"{section}-file" / "toy", "--config", file)
+        answered("prepare", "synthetic", tmp_path / f"{section}-file" / "toy", "--config", file)
         found.add((tmp_path / f"{section}-file" / "toy" / "dataset.json").read_text())
     assert len(found) == 1
     assert json.loads(found.pop())["settings"]["users"] == 40
@@ -53,9 +39,13 @@ def test_settings_of_a_source_have_several_names_and_one_meaning(tmp_path):
 
 def test_a_source_without_settings_says_so(tmp_path):
     (tmp_path / "log.csv").write_text("user,item\na,x\nb,y\n")
-    told = refused(tmp_path / "log.csv", tmp_path / "toy", "--set", "source.users=3")
+    told = recxfer(
+        "prepare", tmp_path / "log.csv", tmp_path / "toy", "--set", "source.users=3", code=2
+    ).stderr
     assert "source.users (--set): unknown key; there are none" in told
-    told = refused(tmp_path / "log.csv", tmp_path / "toy", "--set", "synthetic.users=3")
+    told = recxfer(
+        "prepare", tmp_path / "log.csv", tmp_path / "toy", "--set", "synthetic.users=3", code=2
+    ).stderr
     assert "unknown section; there are prepare, source" in told
 
 
@@ -64,7 +54,7 @@ def test_a_source_without_settings_says_so(tmp_path):
 )
 def test_sequences_of_items_and_pairs_are_the_same_events(tmp_path, text):
     (tmp_path / "Beauty.txt").write_text(text)
-    made = prepare(f"sequences:{tmp_path / 'Beauty.txt'}", tmp_path / "toy")
+    made = answered("prepare", f"sequences:{tmp_path / 'Beauty.txt'}", tmp_path / "toy")
     assert made["events"] == 6
     assert events(tmp_path / "toy") == [
         ("u1", "x"), ("u1", "y"), ("u1", "x"), ("u2", "y"), ("u2", "z"), ("u3", "x"),
@@ -75,13 +65,15 @@ def test_sequences_of_items_and_pairs_are_the_same_events(tmp_path, text):
 def test_a_name_says_what_a_file_is_whatever_its_suffix(tmp_path):
     log = tmp_path / "events.csv"
     log.write_text('{"user": "a", "item": "x"}\n{"user": "b", "item": "y"}\n')
-    made = prepare(f"jsonl:{log}", tmp_path / "toy")
+    made = answered("prepare", f"jsonl:{log}", tmp_path / "toy")
     assert (made["users"], made["items"]) == (2, 2)
 
 
 def test_an_output_inside_what_is_read_is_refused_with_a_name_before_the_path_too(tmp_path):
     dataset = tmp_path / "toy"
-    prepare("synthetic", dataset, "--set", "users=40", "--set", "items=30")
-    told = refused(f"parquet:{dataset / 'interactions.parquet'}", dataset, "--overwrite")
+    answered("prepare", "synthetic", dataset, "--set", "users=40", "--set", "items=30")
+    told = recxfer(
+        "prepare", f"parquet:{dataset / 'interactions.parquet'}", dataset, "--overwrite", code=2
+    ).stderr
     assert "interactions.parquet" in told
     assert (dataset / "dataset.json").exists()

@@ -1,33 +1,21 @@
 """`transfer` as it is typed: PeterRec's variants and how they are counted, losses, bad input."""
 
-import json
 import shutil
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
+from recxfer.testing.commands import answered, recxfer, refused, sets
 
 WIDTH, CLASSES, BOOKS = 16, 2, 30
 BLOCKS = {"sasrec": 2, "nextitnet": 4}
 
 
-def recxfer(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments), "--json"])
-
-
 def adapt(base, dataset, run, *options):
-    result = recxfer(
+    return answered(
         "transfer", base, dataset, run, "--epochs", 1, "--threads", 1, "--method", "peterrec",
         *options,
     )  # fmt: skip
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def settings(*given):
-    return [part for setting in given for part in ("--set", setting)]
 
 
 @pytest.mark.parametrize("backbone", BLOCKS)
@@ -46,7 +34,7 @@ def test_the_variants_are_counted_as_the_formula_says(
     """Invariant I3: two thin matrices and their biases a patch, two vectors a norm."""
     made = adapt(
         bases[backbone, "next-item"], films, tmp_path / "run", "--task", "profile:taste",
-        *settings(
+        *sets(
             f"insertion={insertion}",
             f"per_block={per_block}",
             f"train_norms={str(train_norms).lower()}",
@@ -99,11 +87,11 @@ def test_every_readout_on_what_it_is_for(
 ):
     made = adapt(
         bases[backbone, objective], books, tmp_path / "run", "--task", "cross-domain",
-        *settings(f"readout={readout}"),
+        *sets(f"readout={readout}"),
     )  # fmt: skip
     patches = 2 * BLOCKS[backbone] * (2 * WIDTH * 2 + 2 + WIDTH)
     assert made["trained_parameters"] == patches + tokens * WIDTH + WIDTH * BOOKS
-    shown = json.loads(recxfer("evaluate", tmp_path / "run").stdout)
+    shown = answered("evaluate", tmp_path / "run")
     assert shown["runs"][0]["candidates"] == "all"
 
 
@@ -122,7 +110,7 @@ def test_every_readout_on_what_it_is_for(
 def test_every_loss_over_target_items_learns(given, bases, books, tmp_path):
     made = adapt(
         bases["sasrec", "next-item"], books, tmp_path / "run", "--task", "cross-domain",
-        "--lr", 0.01, "--batch-size", 16, "--epochs", 10, *settings(*given),
+        "--lr", 0.01, "--batch-size", 16, "--epochs", 10, *sets(*given),
     )  # fmt: skip
     # Half of the 30 books have the reader's parity; without any idea of it this is 10 of 30.
     assert made["validation"]["HR@10"] > 0.5
@@ -162,40 +150,35 @@ LORA = [{"peterrec": "lora"}.get(word, word) for word in TASTE]
             4,
             "indexes its items otherwise",
         ),
-        ([*TASTE, *settings("readout=first-token")], 2, "a token in front sees no event"),
-        ([*TASTE, *settings("bottleneck=0")], 2, "method.bottleneck (--set)"),
-        ([*TASTE, *settings("bottleneck=100000")], 2, "bottleneck is 100,000, but the base is"),
-        ([*LORA, *settings("rank=100000")], 2, "rank is 100,000, but the weights"),
-        ([*TASTE, *settings("per_block=3")], 2, "should be 1 or 2, found 3"),
-        ([*TASTE, *settings("insertion=both")], 2, "'serial' or 'parallel', found 'both'"),
-        ([*TASTE, *settings("botleneck=4")], 2, "unknown key; did you mean 'bottleneck'?"),
+        ([*TASTE, *sets("readout=first-token")], 2, "a token in front sees no event"),
+        ([*TASTE, *sets("bottleneck=0")], 2, "method.bottleneck (--set)"),
+        ([*TASTE, *sets("bottleneck=100000")], 2, "bottleneck is 100,000, but the base is"),
+        ([*LORA, *sets("rank=100000")], 2, "rank is 100,000, but the weights"),
+        ([*TASTE, *sets("per_block=3")], 2, "should be 1 or 2, found 3"),
+        ([*TASTE, *sets("insertion=both")], 2, "'serial' or 'parallel', found 'both'"),
+        ([*TASTE, *sets("botleneck=4")], 2, "unknown key; did you mean 'bottleneck'?"),
         (["prepare", "log.csv", "OUT", "--link", "films"], 3, "no user id occurs both"),
     ],
 )
 def test_what_does_not_fit_is_one_error_and_leaves_nothing(place, arguments, code, message):
     before = sorted(place.iterdir())
-    result = recxfer(*arguments)
-    told = json.loads(result.stderr)
-    assert (result.exit_code, told["exit_code"], result.stdout) == (code, code, "")
-    assert message in told["error"]
+    found, error, _ = refused(*arguments)
+    assert (found, message in error) == (code, True), error
     assert sorted(place.iterdir()) == before
 
 
 def test_a_label_of_one_class_is_told_twice(place):
-    made = json.loads(recxfer("prepare", "films.csv", "other", "--users", "alike.csv").stdout)
+    made = answered("prepare", "films.csv", "other", "--users", "alike.csv")
     assert any("'alike' of the user table is no label" in text for text in made["warnings"])
-    result = recxfer("transfer", "base", "other", "OUT", *PATCH, "profile:alike")
-    told = json.loads(result.stderr)
-    assert told["exit_code"] == 2
-    assert "2 to 1,000 classes" in told["hint"]
+    code, _, hint = refused("transfer", "base", "other", "OUT", *PATCH, "profile:alike")
+    assert (code, "2 to 1,000 classes" in hint) == (2, True), hint
 
 
 def test_a_delta_on_another_parent_is_refused(place):
     adapt("base", "films", "delta", "--task", "profile:taste")
     for command in (["evaluate", "delta"], ["export", "delta", "OUT.parquet", "--what", "users"]):
-        result = recxfer(*command, "--base", "cloze")
-        assert (result.exit_code, result.stdout) == (4, "")
-        assert "is not the base that delta was made from" in json.loads(result.stderr)["error"]
+        code, error, _ = refused(*command, "--base", "cloze")
+        assert (code, "is not the base that delta was made from" in error) == (4, True), error
     assert not (place / "OUT.parquet").exists()
 
 
@@ -213,7 +196,7 @@ def test_who_can_only_be_guessed_is_counted(place):
     (place / "mixed.csv").write_text("\n".join(log) + "\n")
     recxfer("prepare", "mixed.csv", "mixed", "--link", "films", "--split", "users")
     made = adapt("base", "mixed", "cold", "--task", "cross-domain")
-    shown = json.loads(recxfer("evaluate", "cold", "--by", "history-length").stdout)
+    shown = answered("evaluate", "cold", "--by", "history-length")
     assert any("training examples have no history" in text for text in made["warnings"])
     (warning,) = shown["warnings"]
     empty = next(part["cases"] for part in shown["slices"] if part["slice"] == "0")

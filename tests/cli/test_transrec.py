@@ -5,11 +5,10 @@ import shutil
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.testing.commands import answered, recxfer, refused, sets
 
 SMALL = [
     "width=8", "max_length=12", "text_width=8", "text_depth=1", "text_buckets=50",
@@ -17,68 +16,43 @@ SMALL = [
 ]  # fmt: skip
 
 
-def recxfer(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments), "--threads", "1", "--json"])
-
-
-def done(*arguments):
-    result = recxfer(*arguments)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def refused(*arguments):
-    """Exit code and message."""
-    result = recxfer(*arguments)
-    assert result.stdout == ""
-    told = json.loads(result.stderr.splitlines()[-1])
-    return result.exit_code, told["error"], told["hint"]
-
-
-def settings(*given):
-    return [part for setting in given for part in ("--set", setting)]
-
-
 @pytest.fixture(scope="module")
 def pictured(tmp_path_factory):
     """Two domains of the synthetic world that share no item; items have texts and images."""
     folder = tmp_path_factory.mktemp("pictured")
     for domain in ("source", "target"):
-        world = settings(
+        world = sets(
             "users=60", "items=21", "events_per_user=8", "images=true", "image_side=16",
             f"domain={domain}",
         )  # fmt: skip
-        result = CliRunner().invoke(
-            app, [*map(str, ("prepare", "synthetic", folder / domain)), *world]
-        )
-        assert result.exit_code == 0, result.output
+        recxfer("prepare", "synthetic", folder / domain, *world)
     return folder
 
 
 @pytest.mark.parametrize("modality", ["mixture", "image"])
 def test_from_one_domain_to_another(modality, pictured, tmp_path):
     source, target, base = pictured / "source", pictured / "target", tmp_path / "base"
-    made = done(
+    made = answered(
         "pretrain", source, base, "--objective", "transrec", "--epochs", 2,
-        *settings(*SMALL, f"modality={modality}"),
+        *sets(*SMALL, f"modality={modality}"),
     )  # fmt: skip
     assert made["validation"]["NDCG@10"] > 0
-    own = done("evaluate", base)["runs"][0]
-    zero_shot = done("evaluate", base, "--dataset", target)["runs"][0]
+    own = answered("evaluate", base)["runs"][0]
+    zero_shot = answered("evaluate", base, "--dataset", target)["runs"][0]
     assert own["cases"] != zero_shot["cases"]
     run, frozen = tmp_path / "run", tmp_path / "frozen"
-    done("transfer", base, target, run, "--method", "transrec", "--epochs", 1)
-    done(
+    answered("transfer", base, target, run, "--method", "transrec", "--epochs", 1)
+    answered(
         "transfer", base, target, frozen, "--method", "transrec", "--epochs", 1,
-        *settings("encoders=frozen", "user_encoder=new"),
+        *sets("encoders=frozen", "user_encoder=new"),
     )  # fmt: skip
     kept = {path.name.partition("-")[0] for path in (target / "features").iterdir()}
     assert "image" in kept
     popular = tmp_path / "popular"
-    done("transfer", base, target, popular, "--method", "popular")
+    answered("transfer", base, target, popular, "--method", "popular")
     # All are held to the same cases, and compared in pairs with what was never trained on them.
     runs = [base, run, frozen, popular]
-    together = done("evaluate", *runs, "--dataset", target, "--by", "item-age")
+    together = answered("evaluate", *runs, "--dataset", target, "--by", "item-age")
     assert [figures["run"] for figures in together["runs"]] == list(map(str, runs))
     assert together["runs"][0]["metrics"] == zero_shot["metrics"]
     assert len(together["differences"]) == 3 * len(
@@ -86,14 +60,16 @@ def test_from_one_domain_to_another(modality, pictured, tmp_path):
     )
     num_items = pl.read_parquet(target / "items.parquet").height
     items, users, lists = (tmp_path / f"{name}.parquet" for name in ("items", "users", "lists"))
-    assert done("export", run, items, "--what", "items")["rows"] == num_items
-    assert done("export", run, users, "--what", "users")["dimension"] == 8
-    assert done("export", frozen, lists, "--what", "recommendations", "--top", 3)["rows"] > 0
-    assert done("export", frozen, tmp_path / "m.safetensors", "--what", "model")["parameters"] > 0
+    assert answered("export", run, items, "--what", "items")["rows"] == num_items
+    assert answered("export", run, users, "--what", "users")["dimension"] == 8
+    assert answered("export", frozen, lists, "--what", "recommendations", "--top", 3)["rows"] > 0
+    assert (
+        answered("export", frozen, tmp_path / "m.safetensors", "--what", "model")["parameters"] > 0
+    )
     assert tensors.read_header(tmp_path / "m.safetensors")["kind"] == "merged"
     # The base recommends what it never saw, too.
     zero = tmp_path / "zero.parquet"
-    done("export", base, zero, "--what", "recommendations", "--dataset", target)
+    answered("export", base, zero, "--what", "recommendations", "--dataset", target)
     known = set(pl.read_parquet(target / "items.parquet")["item_id"])
     assert set(pl.read_parquet(zero)["item_id"]) <= known
 
@@ -114,7 +90,7 @@ def test_a_transfer_that_was_killed_ends_in_the_same_bytes(
     )
     resumes_as_if_never_killed(
         dying, content_base, books, tmp_path / "run", "--method", "transrec",
-        "--epochs", "3", "--threads", "1", *settings(*loss),
+        "--epochs", "3", "--threads", "1", *sets(*loss),
     )  # fmt: skip
 
 
@@ -124,8 +100,7 @@ def bare(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare")
     lines = [f"u{user},i{(user + step) % 9},{step}" for user in range(20) for step in range(6)]
     (folder / "log.csv").write_text("\n".join(["user,item,time", *lines]) + "\n")
-    result = CliRunner().invoke(app, ["prepare", str(folder / "log.csv"), str(folder / "data")])
-    assert result.exit_code == 0, result.output
+    recxfer("prepare", folder / "log.csv", folder / "data")
     return folder / "data"
 
 
@@ -140,12 +115,12 @@ def test_items_without_content_are_a_data_error(content_base, pictured, bare, fi
         code, error, hint = refused(*words)
         assert (code, str(bare) in error, "--items" in hint) == (3, True, True), error
     code, error, _ = refused(
-        "pretrain", films, run, "--objective", "transrec", *settings("modality=image")
+        "pretrain", films, run, "--objective", "transrec", *sets("modality=image")
     )
     assert (code, "picture" in error, str(films) in error) == (3, True, True)
-    done(
+    answered(
         "pretrain", pictured / "source", tmp_path / "seen", "--objective", "transrec",
-        "--epochs", 1, *settings(*SMALL, "modality=image"),
+        "--epochs", 1, *sets(*SMALL, "modality=image"),
     )  # fmt: skip
     code, error, _ = refused(
         "transfer", tmp_path / "seen", films, run, "--method", "transrec", "--epochs", 1
@@ -186,7 +161,7 @@ def test_a_base_with_a_table_of_items_is_refused(bases, films, books, tmp_path):
 )
 def test_what_cannot_be_meant_is_a_usage_error(given, message, films, tmp_path):
     words = ["pretrain", films, tmp_path / "run", "--objective", "transrec"]
-    code, error, _ = refused(*words, *settings(*given))
+    code, error, _ = refused(*words, *sets(*given))
     assert (code, message in error) == (2, True), error
     assert list(tmp_path.iterdir()) == []
 
@@ -202,9 +177,8 @@ def test_items_that_cannot_be_read_are_counted(content_base, tmp_path):
     (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *lines]) + "\n")
     titles = [f"i{item},step {item}" for item in range(7)]
     (tmp_path / "titles.csv").write_text("\n".join(["item,text", *titles]) + "\n")
-    words = ["prepare", tmp_path / "log.csv", tmp_path / "data", "--items", tmp_path / "titles.csv"]
-    assert CliRunner().invoke(app, list(map(str, words))).exit_code == 0
-    shown = done("evaluate", content_base, "--dataset", tmp_path / "data")
+    recxfer("prepare", tmp_path / "log.csv", tmp_path / "data", "--items", tmp_path / "titles.csv")
+    shown = answered("evaluate", content_base, "--dataset", tmp_path / "data")
     assert ["2 of 9 items of" in warning for warning in shown["warnings"]] == [True]
 
 
@@ -224,13 +198,13 @@ def test_a_run_with_a_pretrained_encoder_opens_where_its_directory_is_gone(films
     tokeniser.save(str(tmp_path / "bert" / "tokenizer.json"))
     base = tmp_path / "base"
     encoder = [f"text={tmp_path / 'bert'}", "text_layers=1", "width=8", "max_length=12"]
-    done(
-        "pretrain", films, base, "--objective", "transrec", "--epochs", 1, *settings(*encoder)
+    answered(
+        "pretrain", films, base, "--objective", "transrec", "--epochs", 1, *sets(*encoder)
     )  # fmt: skip
     shutil.rmtree(tmp_path / "bert")
     transfer = ["--method", "transrec", "--epochs", 1]
-    done("transfer", base, books, tmp_path / "top", *transfer)
-    done("transfer", base, books, tmp_path / "none", *transfer, *settings("encoders=frozen"))
+    answered("transfer", base, books, tmp_path / "top", *transfer)
+    answered("transfer", base, books, tmp_path / "none", *transfer, *sets("encoders=frozen"))
     for name, layers in (("top", {"1"}), ("none", set())):
         parts, header = tensors.load(tmp_path / name / CHECKPOINT)
         assert header["kind"] == "delta"
@@ -238,4 +212,4 @@ def test_a_run_with_a_pretrained_encoder_opens_where_its_directory_is_gone(films
         encoders = [part for part in parts if ".encoder." in part]
         assert {part.split(".layer.")[1][0] for part in encoders} == layers
         assert str(tmp_path) not in json.dumps(header)
-    done("evaluate", base, tmp_path / "top", tmp_path / "none", "--dataset", books)
+    answered("evaluate", base, tmp_path / "top", tmp_path / "none", "--dataset", books)

@@ -1,25 +1,16 @@
 """Decisions per user: what `evaluate` tells of them, draws of them, and `export` writes of them."""
 
-import json
-
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.evaluation.cases import diagnostics_of
 from recxfer.foundation import tensors
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import answered, recxfer
 
 CPU = torch.device("cpu")
-
-
-def recxfer(*arguments):
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert done.exit_code == 0, done.output
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +34,7 @@ def runs(bases, films, books, tmp_path_factory):
 def test_figures_are_those_of_the_decisions_case_by_case(runs, tmp_path):
     page = tmp_path / "page.html"
     names = [runs / name for name in ("plain", "chance", "soft")]
-    told = json.loads(recxfer("evaluate", *names, "--json", "--report", page).stdout)["decisions"]
+    told = answered("evaluate", *names, "--report", page)["decisions"]
     assert {d["run"] for d in told} == {str(runs / "chance"), str(runs / "soft")}
     for name in ("chance", "soft"):
         opened = open_run(runs / name, CPU)
@@ -75,18 +66,18 @@ def test_figures_are_those_of_the_decisions_case_by_case(runs, tmp_path):
 def test_the_table_has_them_and_other_slices_on_request(runs):
     shown = recxfer("evaluate", runs / "cross", "--by", "target-events").output
     assert "fine-tunes" in shown
-    told = json.loads(recxfer("evaluate", runs / "cross", "--by", "target-events", "--json").stdout)
+    told = answered("evaluate", runs / "cross", "--by", "target-events")
     assert [d["by"] for d in told["decisions"]].count("target-events") == 1
     assert not any(d["by"] == "label" for d in told["decisions"])
-    plain = json.loads(recxfer("evaluate", runs / "plain", "--json").stdout)
+    plain = answered("evaluate", runs / "plain")
     assert "decisions" not in plain
 
 
 def test_kept_cases_keep_decisions(runs):
-    first = json.loads(recxfer("evaluate", runs / "chance", "--json").stdout)
+    first = answered("evaluate", runs / "chance")
     (kept,) = (runs / "chance").glob("cases-*")
     assert pl.read_parquet(kept).columns == ["user", "target", "decisions", "scores"]
-    again = json.loads(recxfer("evaluate", runs / "chance", "--json").stdout)
+    again = answered("evaluate", runs / "chance")
     assert again["decisions"] == first["decisions"]
 
 

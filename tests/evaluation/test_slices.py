@@ -1,12 +1,10 @@
 """Cases by the age of their target item: how long before them training first met it."""
 
-import json
 from collections import Counter
 
 import polars as pl
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
+from recxfer.testing.commands import answered, recxfer
 
 DAY = 86_400
 START = 1_600_000_000
@@ -20,12 +18,6 @@ TESTED = [
     ("p", 400, "366+ days"),
 ]
 """The last item of each person, in days after the first event of all, and its slice."""
-
-
-def recxfer(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 def base_on(folder, log, *options):
@@ -43,7 +35,7 @@ def test_ages_are_counted_from_the_first_training_event(tmp_path):
         rows.append((f"u{person}", item, day))
     lines = [f"{user},{item},{int(START + day * DAY)}" for user, item, day in rows]
     run = base_on(tmp_path, "\n".join(["user,item,time", *lines]) + "\n")
-    shown = json.loads(recxfer("evaluate", run, "--by", "item-age", "--json").stdout)
+    shown = answered("evaluate", run, "--by", "item-age")
     assert shown["by"] == "item-age"
     expected = Counter(name for *_, name in TESTED) + Counter(["31-365 days"])
     assert {part["slice"]: part["cases"] for part in shown["slices"]} == expected
@@ -63,7 +55,7 @@ def test_cases_of_another_domain_have_the_times_of_that_domain(bases, books, tmp
     run = tmp_path / "run"
     options = ("--method", "popular", "--task", "cross-domain")
     recxfer("transfer", bases["sasrec", "next-item"], books, run, *options)
-    shown = json.loads(recxfer("evaluate", run, "--by", "item-age", "--json").stdout)
+    shown = answered("evaluate", run, "--by", "item-age")
     events = pl.read_parquet(books / "interactions.parquet")
     first = dict(
         events.filter(pl.col("split") == "train")

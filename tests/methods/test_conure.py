@@ -216,12 +216,12 @@ def test_stopped_anywhere_it_ends_in_the_same_bytes(bases, films, tmp_path, stop
 
 @pytest.mark.parametrize("phase", ["retrain", "train"])
 def test_killed_between_two_phases_it_ends_in_the_same_bytes(
-    bases, films, tmp_path, resumes_as_if_never_killed, phase
+    bases, films, tmp_path, resumes_as_if_never_killed, dies_after, phase
 ):
     """A real SIGKILL, as soon as the phase before this one has pruned."""
     learn(bases["nextitnet", "next-item"], films, tmp_path / "one", "next-item")
     resumes_as_if_never_killed(
-        Conure, phase, tmp_path / "one", films, tmp_path / "two", "--method", "conure",
+        dies_after(Conure, phase), tmp_path / "one", films, tmp_path / "two", "--method", "conure",
         "--task", "profile:taste", "--epochs", "3", "--lr", "0.01", "--threads", "1",
     )  # fmt: skip
 

@@ -334,9 +334,10 @@ def test_stopped_anywhere_it_ends_in_the_same_bytes(
 
 
 def test_killed_between_warm_up_and_reward_it_ends_in_the_same_bytes(
-    dropping, films, tmp_path, resumes_as_if_never_killed
+    dropping, films, tmp_path, resumes_as_if_never_killed, dies_after
 ):
     resumes_as_if_never_killed(
-        UAF, "warm-up", dropping / "nextitnet", films, tmp_path / "run", "--method", "uaf",
-        "--task", "profile:taste", "--epochs", "4", "--threads", "1", "--set", "policy=rl",
+        dies_after(UAF, "warm-up"), dropping / "nextitnet", films, tmp_path / "run",
+        "--method", "uaf", "--task", "profile:taste", "--epochs", "4", "--threads", "1",
+        "--set", "policy=rl",
     )  # fmt: skip
