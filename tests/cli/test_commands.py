@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from recxfer import __version__
 from recxfer.cli.app import app
@@ -19,6 +18,7 @@ from recxfer.evaluation.slices import SLICERS
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
 from recxfer.preparing.sources import SOURCES
+from recxfer.testing.commands import recxfer, refused
 
 EVERYWHERE = {
     "--config", "--set", "--settings", "--seed", "--device", "--precision", "--threads",
@@ -69,10 +69,6 @@ except SystemExit as end:
 """
 
 commands = typer.main.get_command(app).commands
-
-
-def recxfer(*arguments):
-    return CliRunner().invoke(app, list(arguments))
 
 
 def examples():
@@ -127,8 +123,7 @@ class Made:
 def test_settings_and_flags_of_examples_are_known(monkeypatch, name, arguments):
     """All but the work itself is done, so that a key that is no longer there is found."""
     monkeypatch.setattr(f"recxfer.commands.{name}.run", lambda config, reporter: Made())
-    result = CliRunner().invoke(app, [name, *arguments, "--quiet"], input="data/toy\n")
-    assert result.exit_code == 0, result.output
+    recxfer(name, *arguments, "--quiet", piped="data/toy\n")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +172,6 @@ def test_help_of_prepare_names_every_source():
 @pytest.mark.parametrize("command, table", LISTED)
 def test_list_shows_every_line_of_the_table(command, table):
     result = recxfer(command, "--list")
-    assert result.exit_code == 0
     rows = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
     assert rows == [[entry.name, entry.summary] for entry in table]
 
@@ -186,7 +180,6 @@ def test_list_shows_every_line_of_the_table(command, table):
 def test_list_as_json(command, table):
     for arguments in (["--list", "--json"], ["--json", "--list"]):
         result = recxfer(command, *arguments)
-        assert result.exit_code == 0
         entries = [{"name": entry.name, "summary": entry.summary} for entry in table]
         assert json.loads(result.stdout) == entries
 
@@ -196,9 +189,7 @@ def test_version():
 
 
 def test_no_arguments_show_help():
-    result = recxfer()
-    assert "From logs to vectors" in result.output
-    assert result.exit_code == 2
+    assert "From logs to vectors" in recxfer(code=2).output
 
 
 @pytest.mark.parametrize(
@@ -270,8 +261,8 @@ def test_no_arguments_show_help():
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(arguments, message, hint):
-    result = recxfer(*arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
+    result = recxfer(*arguments, code=2)
+    assert result.stdout == ""
     error, _, hinted = result.stderr.partition("hint: ")
     assert message in error
     assert "Value error" not in error
@@ -291,7 +282,6 @@ def test_what_cannot_be_meant_is_a_usage_error(arguments, message, hint):
 )
 def test_what_is_not_there_is_named_and_nothing_is_left(tmp_path, monkeypatch, arguments, code):
     monkeypatch.chdir(tmp_path)
-    result = recxfer(*arguments, "--json")
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert "absent" in json.loads(result.stderr)["error"]
+    found, error, _ = refused(*arguments)
+    assert (found, "absent" in error) == (code, True), error
     assert list(tmp_path.iterdir()) == []

@@ -7,30 +7,20 @@ import polars as pl
 import pytest
 import torch
 
-from recxfer.commands import evaluate, export, prepare, pretrain, transfer
+from recxfer.commands.export import FORMATS
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError, UsageError
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import evaluated, exported, prepared, pretrained, transferred
 
 CPU = torch.device("cpu")
 
 
 def adapt(base, dataset, run, method="probe", task="profile:taste", settings=(), **options):
-    reporter = options.pop("reporter", SilentReporter())
-    config = transfer.resolve(
-        base,
-        dataset,
-        run,
-        settings=Settings.read(None, settings),
-        method=method,
-        task=task,
-        epochs=1,
-        **options,
-    )
-    return transfer.run(config, reporter)
+    options = {"epochs": 1, "batch_size": None, "lr": None, **options}
+    return transferred(base, dataset, run, method, task, *settings, **options)
 
 
 @pytest.fixture
@@ -81,11 +71,7 @@ def moved(copied):
 def test_export_is_told_where_things_went(moved, what):
     def write(**options):
         out = moved / f"{what}.safetensors"
-        config = export.resolve(
-            moved / "delta", out, what=what, format=export.FORMATS[what][0],
-            settings=Settings.read(), **options,
-        )  # fmt: skip
-        return export.run(config, SilentReporter())
+        return exported(moved / "delta", out, what=what, format=FORMATS[what][0], **options)
 
     data = {} if what == "model" else {"dataset": moved / "films2"}
     assert write(base=moved / "base2", **data).path.exists()
@@ -103,30 +89,24 @@ def test_export_is_told_where_things_went(moved, what):
 
 
 def test_evaluate_is_told_where_things_went(moved, bases):
-    def measure(*runs, **options):
-        config = evaluate.resolve(list(runs), settings=Settings.read(), **options)
-        return evaluate.run(config, SilentReporter())
-
-    result = measure(moved / "delta", base=moved / "base2", dataset=moved / "films2")
+    result = evaluated(moved / "delta", base=moved / "base2", dataset=moved / "films2")
     assert result.runs[0].cases > 0
     with pytest.raises(CheckpointError, match="is not the base that"):
-        measure(moved / "delta", base=bases["nextitnet", "next-item"], dataset=moved / "films2")
+        evaluated(moved / "delta", base=bases["nextitnet", "next-item"], dataset=moved / "films2")
     with pytest.raises(CheckpointError, match="is not a finished run"):
-        measure(moved / "delta", base=moved / "films2", dataset=moved / "films2")
+        evaluated(moved / "delta", base=moved / "films2", dataset=moved / "films2")
     with pytest.raises(UsageError, match="needs no base"):
-        measure(moved / "base2", base=moved / "base2", dataset=moved / "films2")
+        evaluated(moved / "base2", base=moved / "base2", dataset=moved / "films2")
 
 
 def test_a_re_indexed_dataset_is_refused(copied, world):
     """The same people and films, but one film fewer: indices after it mean other films."""
-    config = prepare.resolve(
-        str(world / "films.csv"),
+    prepared(
+        world / "films.csv",
         copied / "fewer",
-        settings=Settings.read(),
         users=world / "people.csv",
         where="item != 'f3'",
     )
-    prepare.run(config, SilentReporter())
     run = open_run(copied / "delta", CPU)
     with pytest.raises(CheckpointError, match="indexes its items otherwise"):
         run.rows("test", copied / "fewer")
@@ -233,13 +213,8 @@ def odd_labels(world, films, tmp_path):
             alone, rare = "few", "c"
         lines.append(f"{user},{alone},{rare}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-    config = prepare.resolve(
-        str(world / "films.csv"),
-        tmp_path / "films",
-        settings=Settings.read(),
-        users=tmp_path / "labels.csv",
-    )
-    return prepare.run(config, SilentReporter()).path
+    labels = tmp_path / "labels.csv"
+    return prepared(world / "films.csv", tmp_path / "films", users=labels).path
 
 
 def test_a_label_that_is_constant_in_training_is_refused(base, odd_labels, tmp_path):
@@ -262,19 +237,13 @@ def test_people_without_a_source_history_are_counted(base, world, films, tmp_pat
     early = [line.rpartition(",")[0] + ",5" for line in lines[1:] if line.startswith("u3,")]
     strangers = [f"stranger{n},b{n},2000" for n in range(10)]
     (tmp_path / "books.csv").write_text("\n".join([*lines, *early, *strangers]) + "\n")
-    config = prepare.resolve(
-        str(tmp_path / "books.csv"),
-        tmp_path / "books",
-        settings=Settings.read(),
-        links=[films],
-        split="users",
-    )
-    dataset = prepare.run(config, SilentReporter()).path
+    options = {"links": [films], "split": "users"}
+    dataset = prepared(tmp_path / "books.csv", tmp_path / "books", **options).path
     reporter = SilentReporter()
     run = adapt(base, dataset, tmp_path / "out", task="cross-domain", reporter=reporter).path
     assert any("training examples have no history" in text for text in reporter.warnings)
     told = SilentReporter()
-    evaluate.run(evaluate.resolve([run], settings=Settings.read()), told)
+    evaluated(run, reporter=told)
     (warning,) = told.warnings
     assert "test cases of cross-domain have no history" in warning
     opened = open_run(run, CPU)
@@ -314,9 +283,7 @@ def test_a_transfer_never_replaces_its_own_base(copied):
 def test_a_domain_of_single_events_cannot_be_learned(tmp_path):
     log = "user,item,time\n" + "".join(f"u{p},f{p % 3},{p}\n" for p in range(12))
     (tmp_path / "log.csv").write_text(log)
-    config = prepare.resolve(str(tmp_path / "log.csv"), tmp_path / "data", settings=Settings.read())
-    prepare.run(config, SilentReporter())
-    config = pretrain.resolve(tmp_path / "data", tmp_path / "run", settings=Settings.read())
+    prepared(tmp_path / "log.csv", tmp_path / "data")
     with pytest.raises(DataError, match="nothing to predict"):
-        pretrain.run(config, SilentReporter())
+        pretrained(tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -7,11 +7,9 @@ import shutil
 import polars as pl
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.cli.tables.evaluate import render
-from recxfer.commands import evaluate, pretrain, transfer
+from recxfer.commands import evaluate
 from recxfer.evaluation import cases
 from recxfer.evaluation.metrics import DEFAULT_METRICS
 from recxfer.evaluation.metrics.choice import fitting, offered
@@ -20,6 +18,7 @@ from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import answered, evaluated, pretrained, recxfer, transferred
 
 CPU = torch.device("cpu")
 
@@ -28,13 +27,8 @@ CPU = torch.device("cpu")
 def runs(films, tmp_path_factory):
     """Quick runs: `base` and `popular` rank films, `probe`, `finetune`, `groups` tell people."""
     folder = tmp_path_factory.mktemp("runs")
-    settings = Settings.read(None, ["width=8", "max_length=20", "dropout=0.0"])
-    pretrain.run(
-        pretrain.resolve(
-            films, folder / "base", settings=settings, epochs=4, batch_size=16, lr=0.01
-        ),
-        SilentReporter(),
-    )
+    base = folder / "base"
+    pretrained(films, base, "width=8", "max_length=20", "dropout=0.0", epochs=4)
     for name, method, task in (
         ("popular", "popular", "next-item"),
         ("probe", "probe", "profile:taste"),
@@ -42,17 +36,8 @@ def runs(films, tmp_path_factory):
         ("patched", "peterrec", "profile:taste"),
         ("groups", "probe", "profile:group"),
     ):
-        config = transfer.resolve(
-            folder / "base", films, folder / name,
-            settings=Settings.read(), method=method, task=task, epochs=2, lr=0.01,
-        )  # fmt: skip
-        transfer.run(config, SilentReporter())
+        transferred(base, films, folder / name, method, task, epochs=2, batch_size=None)
     return folder
-
-
-def measure(*paths, reporter=None, **options):
-    config = evaluate.resolve(list(paths), settings=Settings.read(), **options)
-    return evaluate.run(config, reporter or SilentReporter())
 
 
 def usual(name):
@@ -98,7 +83,7 @@ def ranks_one_by_one(run, part, *, keep_seen):
 @pytest.mark.parametrize("part", ["valid", "test"])
 @pytest.mark.parametrize("keep_seen", [False, True])
 def test_figures_are_those_of_ranks_one_by_one(runs, part, keep_seen):
-    result = measure(runs / "base", on=part, keep_seen=keep_seen, at="10,1")
+    result = evaluated(runs / "base", on=part, keep_seen=keep_seen, at="10,1")
     ranks = ranks_one_by_one(open_run(runs / "base", CPU), part, keep_seen=keep_seen)
     (found,) = result.runs
     assert found.cases == len(ranks)
@@ -118,34 +103,32 @@ def test_figures_are_those_of_ranks_one_by_one(runs, part, keep_seen):
 
 
 def test_profiles_have_their_own_metrics(runs):
-    (found,) = measure(runs / "probe").runs
+    (found,) = evaluated(runs / "probe").runs
     assert list(found.metrics) == usual("probe")
     assert (found.task, found.method, found.seen) == ("profile:taste", "probe", None)
 
 
 def test_chosen_metrics_are_shown_in_the_order_asked_for(runs):
-    arguments = ["evaluate", str(runs / "base"), str(runs / "popular"), str(runs / "probe")]
-    asked = ["--metrics", "MRR,log_likelihood,HR@7,novelty@3", "--at", "2,10", "--json"]
-    done = CliRunner().invoke(app, [*arguments, *asked])
-    assert done.exit_code == 0, done.output
-    shown = json.loads(done.stdout)
+    words = ["evaluate", runs / "base", runs / "popular", runs / "probe"]
+    asked = ["--metrics", "MRR,log_likelihood,HR@7,novelty@3", "--at", "2,10"]
+    shown = answered(*words, *asked)
     ranked = ["MRR@2", "MRR@10", "HR@7", "novelty@3"]
     assert [list(run["metrics"]) for run in shown["runs"]] == [ranked, ranked, ["log_likelihood"]]
     assert [d["metric"] for d in shown["differences"]] == ranked
-    full = measure(runs / "base", at="7,2,10").runs[0].metrics
+    full = evaluated(runs / "base", at="7,2,10").runs[0].metrics
     assert shown["runs"][0]["metrics"]["HR@7"]["value"] == full["HR@7"].value
     assert shown["runs"][0]["metrics"]["MRR@10"]["value"] == full["MRR@10"].value
 
 
 def test_novelty_of_what_everybody_is_shown_is_that_of_the_most_frequent_films(runs, films):
-    figure = measure(runs / "popular", metrics="novelty@1", keep_seen=True).runs[0].metrics
+    figure = evaluated(runs / "popular", metrics="novelty@1", keep_seen=True).runs[0].metrics
     events = pl.read_parquet(films / "interactions.parquet").filter(pl.col("split") == "train")
     most = events["item"].value_counts()["count"].max()
     assert figure["novelty@1"].value == pytest.approx(-math.log2(most / events.height))
 
 
 def test_what_is_said_of_all_cases_together_is_not_compared_between_slices(runs):
-    result = measure(runs / "base", metrics="coverage@5,HR@5", by="history-length")
+    result = evaluated(runs / "base", metrics="coverage@5,HR@5", by="history-length")
     assert list(result.runs[0].metrics) == ["coverage@5", "HR@5"]
     assert all(list(part.metrics) == ["HR@5"] for part in result.slices)
 
@@ -161,33 +144,33 @@ def test_what_is_said_of_all_cases_together_is_not_compared_between_slices(runs)
 )
 def test_metrics_that_cannot_be_measured_are_refused(runs, names, options, message):
     with pytest.raises(UsageError, match=message) as caught:
-        measure(*(runs / name for name in names), **options)
+        evaluated(*(runs / name for name in names), **options)
     assert caught.value.hint.startswith("there are ")
 
 
 def test_cases_are_kept_and_used_again(runs, tmp_path, monkeypatch):
     path = fresh(runs, tmp_path)
-    first = measure(path)
+    first = evaluated(path)
     (kept,) = path.glob("cases-test-*.parquet")
     frame = pl.read_parquet(kept)
     assert frame.columns == ["user", "target", "rank", "top"]
     bytes_before = kept.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(cases, "rank", None)
-        assert measure(path).as_json() == first.as_json()
-        assert measure(path, seed=1).runs[0].cases == first.runs[0].cases
+        assert evaluated(path).as_json() == first.as_json()
+        assert evaluated(path, seed=1).runs[0].cases == first.runs[0].cases
         with pytest.raises(TypeError):  # another protocol has to be computed
-            measure(path, keep_seen=True)
+            evaluated(path, keep_seen=True)
     kept.write_bytes(b"cut short")
-    assert measure(path).as_json() == first.as_json()
+    assert evaluated(path).as_json() == first.as_json()
     assert kept.read_bytes() == bytes_before
 
 
 def test_cases_of_another_checkpoint_are_not_used(runs, tmp_path):
     path = fresh(runs, tmp_path)
-    measure(path)
+    evaluated(path)
     other = fresh(runs, tmp_path, "popular")
-    measure(other)
+    evaluated(other)
     (kept,) = other.glob("cases-*")
     assert not (path / kept.name).exists()
     assert (path / CHECKPOINT).read_bytes() != (other / CHECKPOINT).read_bytes()
@@ -201,7 +184,7 @@ def test_a_run_that_cannot_be_written_to_is_still_measured(runs, tmp_path, monke
 
     monkeypatch.setattr(cases, "replaced_file", refuse)
     reporter = SilentReporter()
-    assert measure(path, reporter=reporter).runs[0].cases > 0
+    assert evaluated(path, reporter=reporter).runs[0].cases > 0
     assert "not kept" in reporter.warnings[0]
     assert list(path.glob("cases-*")) == []
 
@@ -209,7 +192,7 @@ def test_a_run_that_cannot_be_written_to_is_still_measured(runs, tmp_path, monke
 def test_runs_are_compared_in_pairs(runs, tmp_path):
     twin = fresh(runs, tmp_path, "popular")
     paths = (runs / "popular", runs / "base", twin)
-    shown = measure(*paths).as_json()
+    shown = evaluated(*paths).as_json()
     assert [run["run"] for run in shown["runs"]] == [str(path) for path in paths]
     assert set(shown["differences"][0]) == {
         "run", "against", "task", "dataset", "metric", "value", "low", "high", "p", "p_holm",
@@ -231,7 +214,7 @@ def test_runs_are_compared_in_pairs(runs, tmp_path):
 
 def test_the_same_run_twice_is_a_usage_error(runs):
     with pytest.raises(UsageError, match="is given twice"):
-        measure(runs / "base", runs / "popular", runs / "." / "popular" / ".." / "base")
+        evaluated(runs / "base", runs / "popular", runs / "." / "popular" / ".." / "base")
 
 
 @pytest.mark.parametrize(
@@ -244,24 +227,24 @@ def test_the_same_run_twice_is_a_usage_error(runs):
 )
 def test_flags_for_items_are_refused_for_profiles(runs, options, named):
     with pytest.raises(UsageError, match=f"^{named}: .* no items are ranked"):
-        measure(runs / "probe", **options)
+        evaluated(runs / "probe", **options)
 
 
 def test_runs_of_different_cases_cannot_be_compared(runs, tmp_path):
     other = fresh(runs, tmp_path, "probe")
-    kept = measure(other)
+    kept = evaluated(other)
     (file,) = other.glob("cases-*.parquet")
     frame = pl.read_parquet(file)
     frame.head(-1).write_parquet(file)
     with pytest.raises(UsageError, match=r"probe \(\d+ cases\) .* not held to the same cases"):
-        measure(runs / "probe", other)
+        evaluated(runs / "probe", other)
     assert kept.runs[0].cases == frame.height
 
 
 def test_tasks_stand_side_by_side_and_runs_are_compared_within_their_task(runs, tmp_path):
     order = ["probe", "base", "groups", "patched", "popular", "finetune"]
     report = tmp_path / "report.html"
-    result = measure(*(runs / name for name in order), at="5", report=report)
+    result = evaluated(*(runs / name for name in order), at="5", report=report)
     grouped = ["probe", "patched", "finetune", "base", "popular", "groups"]
     assert [run.run for run in result.runs] == [str(runs / name) for name in grouped]
     against = {d["run"]: d["against"] for d in result.as_json()["differences"]}
@@ -270,7 +253,7 @@ def test_tasks_stand_side_by_side_and_runs_are_compared_within_their_task(runs, 
         str(runs / "finetune"): str(runs / "probe"),
         str(runs / "popular"): str(runs / "base"),
     }
-    alone = measure(runs / "probe", runs / "patched", runs / "finetune")
+    alone = evaluated(runs / "probe", runs / "patched", runs / "finetune")
     assert result.runs[:3] == alone.runs
     assert list(result.differences[: len(alone.differences)]) == list(alone.differences)
     tables = render(result).renderables
@@ -283,7 +266,7 @@ def test_tasks_stand_side_by_side_and_runs_are_compared_within_their_task(runs, 
 
 
 def test_a_run_s_size_leaves_item_tables_out(runs):
-    shown = measure(*(runs / name for name in ("base", "popular", "finetune", "patched")))
+    shown = evaluated(*(runs / name for name in ("base", "popular", "finetune", "patched")))
     size = {run.method: run.size for run in shown.runs}
     for name, run in (("finetune", "finetune"), ("peterrec", "patched")):
         assert size[name].checkpoint_bytes == (runs / run / CHECKPOINT).stat().st_size
@@ -303,22 +286,22 @@ def test_a_run_s_size_leaves_item_tables_out(runs):
 
 def test_sampled_candidates_say_so_everywhere(runs, tmp_path):
     report = tmp_path / "report.html"
-    result = measure(runs / "popular", candidates="9", report=report)
+    result = evaluated(runs / "popular", candidates="9", report=report)
     shown = result.as_json()["runs"][0]
     assert shown["candidates"] == "1+9 sampled"
     assert shown["metrics"]["HR@10"]["value"] == 1
     assert "coverage@10" not in shown["metrics"]
     assert "1+9 sampled" in report.read_text()
     assert "1+9 sampled" in render(result).renderables[0].title.plain
-    full = measure(runs / "popular").as_json()["runs"][0]["metrics"]
+    full = evaluated(runs / "popular").as_json()["runs"][0]["metrics"]
     assert shown["metrics"]["HR@5"]["value"] > full["HR@5"]["value"]
 
 
 def test_candidates_are_the_same_for_every_run_and_drawn_by_seed(runs, tmp_path):
-    same = [measure(runs / "base", candidates="3", seed=4).runs[0].metrics for _ in range(2)]
+    same = [evaluated(runs / "base", candidates="3", seed=4).runs[0].metrics for _ in range(2)]
     assert same[0] == same[1]
     others = {
-        measure(runs / "base", candidates="3", seed=seed).runs[0].metrics["MRR@5"].value
+        evaluated(runs / "base", candidates="3", seed=seed).runs[0].metrics["MRR@5"].value
         for seed in range(4)
     }
     assert len(others) > 1
@@ -326,7 +309,7 @@ def test_candidates_are_the_same_for_every_run_and_drawn_by_seed(runs, tmp_path)
 
 def test_more_candidates_than_items_is_an_error(runs):
     with pytest.raises(DataError, match="candidates were asked for"):
-        measure(runs / "base", candidates="1000")
+        evaluated(runs / "base", candidates="1000")
 
 
 @pytest.mark.parametrize(
@@ -340,7 +323,7 @@ def test_more_candidates_than_items_is_an_error(runs):
     ],
 )
 def test_slices_part_the_cases(runs, name, by, names):
-    result = measure(runs / name, by=by)
+    result = evaluated(runs / name, by=by)
     assert {part.slice for part in result.slices} == names
     assert sum(part.cases for part in result.slices) == result.runs[0].cases
     metric = "HR@10" if name == "base" else "accuracy"
@@ -350,7 +333,7 @@ def test_slices_part_the_cases(runs, name, by, names):
 
 
 def test_within_one_class_only_accuracy_means_anything(runs):
-    result = measure(runs / "probe", by="label")
+    result = evaluated(runs / "probe", by="label")
     assert {part.slice for part in result.slices} == {"even", "odd"}
     assert all(list(part.metrics) == ["accuracy"] for part in result.slices)
 
@@ -358,16 +341,9 @@ def test_within_one_class_only_accuracy_means_anything(runs):
 def test_several_cases_of_a_person_are_counted_and_numbered_as_in_the_tables(
     bases, books, tmp_path
 ):
-    config = transfer.resolve(
-        bases["sasrec", "next-item"],
-        books,
-        tmp_path / "run",
-        settings=Settings.read(),
-        method="popular",
-        task="cross-domain",
-    )
-    run = transfer.run(config, SilentReporter()).path
-    (found,) = measure(run).runs
+    base = bases["sasrec", "next-item"]
+    run = transferred(base, books, tmp_path / "run", "popular", "cross-domain").path
+    (found,) = evaluated(run).runs
     events = pl.read_parquet(books / "interactions.parquet").filter(pl.col("split") == "test")
     assert found.cases == events.height > found.people == events["user"].n_unique()
     (kept,) = run.glob("cases-test-*.parquet")
@@ -388,7 +364,7 @@ def test_several_cases_of_a_person_are_counted_and_numbered_as_in_the_tables(
 @pytest.mark.parametrize(("name", "by"), [("base", "label"), ("probe", "item-frequency")])
 def test_a_slice_that_does_not_fit_the_task_is_a_usage_error(runs, name, by):
     with pytest.raises(UsageError, match="does not fit the task"):
-        measure(runs / name, by=by)
+        evaluated(runs / name, by=by)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +393,7 @@ def test_the_report_stands_alone_and_escapes_everything(runs, tmp_path):
     _point_at_the_data_of(runs / "base", record)
     (odd / "run.json").write_text(json.dumps(record))
     report = tmp_path / "report.html"
-    result = measure(runs / "popular", odd, by="history-length", report=report)
+    result = evaluated(runs / "popular", odd, by="history-length", report=report)
     assert result.path == report
     page = report.read_text()
     assert "<script" not in page
@@ -426,15 +402,13 @@ def test_the_report_stands_alone_and_escapes_everything(runs, tmp_path):
     for part in ("<h2>next-item</h2>", "in pairs</h3>", "<h2>By history-length</h2>", "p (Holm)"):
         assert part in page
     with pytest.raises(UsageError, match="exists already"):
-        measure(runs / "popular", report=report)
-    measure(runs / "popular", report=report, overwrite=True)
+        evaluated(runs / "popular", report=report)
+    evaluated(runs / "popular", report=report, overwrite=True)
 
 
 def test_json_is_one_object_with_the_promised_keys(runs):
-    arguments = ["evaluate", str(runs / "popular"), str(runs / "base"), "--json"]
-    done = CliRunner().invoke(app, [*arguments, "--by", "history-length", "--threads", "1"])
-    assert done.exit_code == 0, done.output
-    shown = json.loads(done.stdout)
+    words = ["evaluate", runs / "popular", runs / "base"]
+    shown = answered(*words, "--by", "history-length", "--threads", "1")
     assert {"command", "path", "seconds", "peak_memory_mb", "version"} <= set(shown)
     assert {"run", "method", "task", "dataset", "cases", "metrics"} <= set(shown["runs"][0])
     assert set(shown["runs"][0]["metrics"]["HR@10"]) == {"value", "low", "high"}
@@ -442,13 +416,13 @@ def test_json_is_one_object_with_the_promised_keys(runs):
 
 
 def test_outside_a_terminal_the_figures_are_plain_text_on_stderr(runs):
-    arguments = ["evaluate", str(runs / "popular"), str(runs / "base")]
-    done = CliRunner().invoke(app, arguments)
-    assert (done.exit_code, done.stdout) == (0, f"{runs / 'popular'}\n")
-    value = measure(runs / "base").runs[0].metrics["NDCG@10"].value
+    words = ["evaluate", runs / "popular", runs / "base"]
+    done = recxfer(*words)
+    assert done.stdout == f"{runs / 'popular'}\n"
+    value = evaluated(runs / "base").runs[0].metrics["NDCG@10"].value
     assert "NDCG@10" in done.stderr
     assert f"{value:.4f}" in done.stderr
     assert str(runs / "base") in done.stderr  # long paths are not folded
     assert "\x1b" not in done.stderr
-    assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
-    assert CliRunner().invoke(app, [*arguments, "--json"]).stderr == ""
+    assert recxfer(*words, "--quiet").stderr == ""
+    assert recxfer(*words, "--json").stderr == ""

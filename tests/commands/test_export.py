@@ -1,21 +1,17 @@
 """`export`: what is in the files, that they are the same again, and that nothing is half there."""
 
-import json
-
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
-from recxfer.commands import export, transfer
+from recxfer.commands import export
 from recxfer.data.dataset import Dataset
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import DataError, UsageError
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import answered, exported, transferred
 
 CPU = torch.device("cpu")
 
@@ -39,15 +35,8 @@ def reader(base, books, tmp_path_factory):
 
 
 def adapted(base, dataset, run, task, method="finetune"):
-    config = transfer.resolve(
-        base, dataset, run, settings=Settings.read(), method=method, task=task, epochs=3
-    )
-    return transfer.run(config, SilentReporter()).path
-
-
-def write(run, out, **options):
-    config = export.resolve(run, out, settings=Settings.read(), **options)
-    return export.run(config, SilentReporter())
+    options = {"epochs": 3, "batch_size": None, "lr": None}
+    return transferred(base, dataset, run, method, task, **options).path
 
 
 @torch.no_grad()
@@ -69,7 +58,7 @@ def history_of(dataset, user):
 
 
 def test_users_are_vectors_of_whole_histories(base, films, tmp_path):
-    result = write(base, tmp_path / "users.parquet")
+    result = exported(base, tmp_path / "users.parquet")
     frame = pl.read_parquet(result.path)
     run, dataset = open_run(base, CPU), Dataset(films)
     assert frame.columns == ["user_id", "vector"]
@@ -83,11 +72,11 @@ def test_users_are_vectors_of_whole_histories(base, films, tmp_path):
 
 
 def test_items_come_with_biases_where_there_are_some(base, films, tmp_path):
-    tied = pl.read_parquet(write(base, tmp_path / "a.parquet", what="items").path)
+    tied = pl.read_parquet(exported(base, tmp_path / "a.parquet", what="items").path)
     assert tied.columns == ["item_id", "vector"]
     assert tied["item_id"].to_list() == Dataset(films).item_ids.to_list()
     popular = adapted(base, films, tmp_path / "popular", "next-item", method="popular")
-    frame = pl.read_parquet(write(popular, tmp_path / "b.parquet", what="items").path)
+    frame = pl.read_parquet(exported(popular, tmp_path / "b.parquet", what="items").path)
     assert frame.columns == ["item_id", "vector", "bias"]
     run = open_run(popular, CPU)
     output = run.learner.output(run.model)
@@ -96,7 +85,7 @@ def test_items_come_with_biases_where_there_are_some(base, films, tmp_path):
 
 
 def test_recommendations_are_the_best_items_not_met_before(base, films, tmp_path):
-    result = write(base, tmp_path / "top.parquet", what="recommendations", top=5)
+    result = exported(base, tmp_path / "top.parquet", what="recommendations", top=5)
     frame = pl.read_parquet(result.path)
     assert frame.columns == ["user_id", "item_id", "rank", "score"]
     assert result.rows == frame.height
@@ -115,7 +104,7 @@ def test_recommendations_are_the_best_items_not_met_before(base, films, tmp_path
 
 def test_users_who_have_met_nearly_all_get_shorter_lists(base, films, tmp_path):
     frame = pl.read_parquet(
-        write(base, tmp_path / "all.parquet", what="recommendations", top=1000).path
+        exported(base, tmp_path / "all.parquet", what="recommendations", top=1000).path
     )
     dataset = Dataset(films)
     met = {
@@ -128,7 +117,7 @@ def test_users_who_have_met_nearly_all_get_shorter_lists(base, films, tmp_path):
 
 def test_across_domains_users_are_those_of_the_source(reader, films, books, tmp_path):
     frame = pl.read_parquet(
-        write(reader, tmp_path / "top.parquet", what="recommendations", top=30).path
+        exported(reader, tmp_path / "top.parquet", what="recommendations", top=30).path
     )
     source, target = Dataset(films), Dataset(books)
     assert set(frame["user_id"]) == set(source.user_ids)
@@ -140,7 +129,7 @@ def test_across_domains_users_are_those_of_the_source(reader, films, books, tmp_
 
 
 def test_profiles_are_recommended_as_class_and_probability(taste, films, tmp_path):
-    frame = pl.read_parquet(write(taste, tmp_path / "c.parquet", what="recommendations").path)
+    frame = pl.read_parquet(exported(taste, tmp_path / "c.parquet", what="recommendations").path)
     assert frame.columns == ["user_id", "class", "probability"]
     run, dataset = open_run(taste, CPU), Dataset(films)
     assert frame.height == dataset.num_users
@@ -154,16 +143,16 @@ def test_profiles_are_recommended_as_class_and_probability(taste, films, tmp_pat
 
 def test_profiles_have_no_lists(taste, tmp_path):
     with pytest.raises(UsageError, match="each person gets one class"):
-        write(taste, tmp_path / "c.parquet", what="recommendations", top=3)
+        exported(taste, tmp_path / "c.parquet", what="recommendations", top=3)
 
 
 def test_classes_are_no_items(taste, tmp_path):
     with pytest.raises(UsageError, match="classes, not items"):
-        write(taste, tmp_path / "items.parquet", what="items")
+        exported(taste, tmp_path / "items.parquet", what="items")
 
 
 def test_the_model_is_whole_and_says_what_it_is(taste, tmp_path):
-    result = write(taste, tmp_path / "model.safetensors", what="model")
+    result = exported(taste, tmp_path / "model.safetensors", what="model")
     parts, header = tensors.load(result.path)
     assert header["kind"] == "merged"
     assert header["tasks"][0]["task"]["classes"] == ["even", "odd"]
@@ -174,19 +163,19 @@ def test_the_model_is_whole_and_says_what_it_is(taste, tmp_path):
 
 
 def test_vectors_as_safetensors(base, tmp_path):
-    users, header = tensors.load(write(base, tmp_path / "users.safetensors").path)
+    users, header = tensors.load(exported(base, tmp_path / "users.safetensors").path)
     assert users["users"].shape == (120, 16)
     assert header["dataset"]["name"] == "films"
-    items, _ = tensors.load(write(base, tmp_path / "i.safetensors", what="items").path)
+    items, _ = tensors.load(exported(base, tmp_path / "i.safetensors", what="items").path)
     assert items["items"].shape == (24, 16)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_lists_as_text(base, tmp_path, suffix):
     options = {"what": "recommendations", "top": 2}
-    table = pl.read_parquet(write(base, tmp_path / "top.parquet", **options).path)
+    table = pl.read_parquet(exported(base, tmp_path / "top.parquet", **options).path)
     read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson}[suffix]
-    text = read(write(base, tmp_path / f"top.{suffix}", **options).path)
+    text = read(exported(base, tmp_path / f"top.{suffix}", **options).path)
     assert text["item_id"].to_list() == table["item_id"].to_list()
     assert text["rank"].to_list() == table["rank"].to_list()
 
@@ -194,8 +183,8 @@ def test_lists_as_text(base, tmp_path, suffix):
 @pytest.mark.parametrize("what", ["users", "items", "recommendations", "model"])
 def test_the_same_export_gives_the_same_bytes(base, tmp_path, what):
     suffix = export.FORMATS[what][0]
-    first = write(base, tmp_path / f"1.{suffix}", what=what).path.read_bytes()
-    assert write(base, tmp_path / f"2.{suffix}", what=what).path.read_bytes() == first
+    first = exported(base, tmp_path / f"1.{suffix}", what=what).path.read_bytes()
+    assert exported(base, tmp_path / f"2.{suffix}", what=what).path.read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -233,9 +222,9 @@ def test_what_is_there_is_kept_unless_told_otherwise(base, tmp_path):
     out = tmp_path / "users.parquet"
     out.write_text("mine")
     with pytest.raises(UsageError, match="exists already"):
-        write(base, out)
+        exported(base, out)
     assert out.read_text() == "mine"
-    write(base, out, overwrite=True)
+    exported(base, out, overwrite=True)
     assert pl.read_parquet(out).height == 120
 
 
@@ -246,17 +235,13 @@ def test_a_full_disk_leaves_nothing_behind(base, tmp_path, monkeypatch):
 
     monkeypatch.setattr(export, "write_table", full)
     with pytest.raises(DataError, match="No space left"):
-        write(base, tmp_path / "users.parquet")
+        exported(base, tmp_path / "users.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_json_has_the_promised_keys(base, tmp_path):
     out = tmp_path / "users.parquet"
-    done = CliRunner().invoke(
-        app, ["export", str(base), str(out), "--json", "--threads", "1", "--precision", "fp32"]
-    )
-    assert done.exit_code == 0, done.output
-    shown = json.loads(done.stdout)
+    shown = answered("export", base, out, "--threads", "1", "--precision", "fp32")
     assert (shown["what"], shown["format"], shown["rows"], shown["dimension"]) == (
         "users", "parquet", 120, 16,
     )  # fmt: skip

@@ -5,9 +5,9 @@ import pytest
 from recxfer.commands import pretrain
 from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import ConfigError, UsageError
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.methods.objectives.item_objective import ItemLearner
 from recxfer.models.backbones.sasrec import SASRec
+from recxfer.testing.commands import pretrained
 
 SMALL = ["backbone.width=8", "optim.epochs=1"]
 
@@ -26,8 +26,7 @@ def test_a_share_of_the_people_is_all_that_is_learned_from(films, tmp_path, monk
 
     monkeypatch.setattr(ItemLearner, "observe", watched)
     for share in (0.25, 0.5, 1.0):
-        run = config(films, tmp_path / str(share), f"data.train_share={share}")
-        pretrain.run(run, SilentReporter())
+        pretrained(films, tmp_path / str(share), *SMALL, f"data.train_share={share}")
     quarter, half, whole = met
     assert quarter < half < whole
     assert len(quarter) == round(0.25 * len(whole))

@@ -4,12 +4,10 @@ import polars as pl
 import pytest
 import torch
 
-from recxfer.commands import prepare
 from recxfer.data import examples
 from recxfer.data.dataset import Dataset
-from recxfer.foundation.config import Settings
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
+from recxfer.testing.commands import prepared
 
 
 def histories(rows):
@@ -98,10 +96,7 @@ def test_source_histories_end_before_the_target_event(tmp_path):
         + "stranger,b5,30\nstranger,b20,40\n"
     )
     for name, options in (("films", {}), ("books", {"links": [tmp_path / "films"]})):
-        config = prepare.resolve(
-            str(tmp_path / f"{name}.csv"), tmp_path / name, settings=Settings.read(), **options
-        )
-        prepare.run(config, SilentReporter())
+        prepared(tmp_path / f"{name}.csv", tmp_path / name, **options)
     films, books = Dataset(tmp_path / "films"), Dataset(tmp_path / "books")
     for part in ("train", "valid", "test"):
         rows = examples.cross_domain_rows(films, books, part, 3)

@@ -1,17 +1,12 @@
 """`unisrec` and `linear-adaptor`: features that do not move, and what goes on behind them."""
 
-import json
 from dataclasses import replace
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
-from recxfer.commands import transfer
 from recxfer.data.dataset import Dataset
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.reporting import SilentReporter
@@ -24,17 +19,15 @@ from recxfer.models.content.attach import attach, content_table
 from recxfer.models.content.encoder import TextEncoder
 from recxfer.runs.open import open_base, open_run
 from recxfer.runs.run import task_rows
+from recxfer.testing.commands import answered, recxfer, transferred
 
 CPU = torch.device("cpu")
 METHODS = ("unisrec", "linear-adaptor")
 
 
 def adapt(base, dataset, run, method, *settings, **options):
-    config = transfer.resolve(
-        base, dataset, run, settings=Settings.read(None, settings), method=method,
-        **{"epochs": 2, "batch_size": 16, "lr": 0.01, **options},
-    )  # fmt: skip
-    return transfer.run(config, SilentReporter()).path
+    words = (method, "next-item", *settings)
+    return transferred(base, dataset, run, *words, **{"epochs": 2, **options}).path
 
 
 def assembled(method, base_path, dataset):
@@ -198,14 +191,8 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(
 @pytest.mark.parametrize("method", METHODS)
 def test_through_the_command_line(method, content_base, books, tmp_path):
     """15 of the 30 books have the reader's parity, and texts say which; chance finds two thirds."""
-
-    def recxfer(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert result.exit_code == 0, result.stderr
-        return result.stdout
-
     quick = ("--epochs", 6, "--batch-size", 16, "--lr", 0.01)
     recxfer("transfer", content_base, books, tmp_path / "run", "--method", method, *quick)
-    (found,) = json.loads(recxfer("evaluate", tmp_path / "run", "--json"))["runs"]
+    (found,) = answered("evaluate", tmp_path / "run")["runs"]
     assert found["method"] == method
     assert found["metrics"]["HR@20"]["value"] > 0.9

@@ -9,6 +9,7 @@ from recxfer.methods.contract import Base, Phase, adapt, names_of
 from recxfer.methods.lora import LoRA, LoRAConfig
 from recxfer.methods.task import Task
 from recxfer.models import BACKBONES
+from recxfer.testing.commands import transferred
 from recxfer.training.loop import freeze_all_but
 from recxfer.training.optim import OptimConfig, build_optimiser
 
@@ -67,9 +68,6 @@ def test_rates_are_multiples_of_the_learning_rate_by_name():
 @pytest.mark.parametrize("slow", [0.0, 0.01])
 def test_a_rate_slows_a_parameter_down(slow, films, bases, tmp_path, monkeypatch):
     """Through the real loop: Adam's first steps are as long as the rate."""
-    from recxfer.commands import transfer
-    from recxfer.foundation.config import Settings
-    from recxfer.foundation.reporting import SilentReporter
     from recxfer.methods import finetune
     from recxfer.runs.open import open_base, open_run
 
@@ -84,11 +82,7 @@ def test_a_rate_slows_a_parameter_down(slow, films, bases, tmp_path, monkeypatch
 
     monkeypatch.setattr(finetune, "in_one_phase", with_rate)
     path = bases["nextitnet", "next-item"]
-    config = transfer.resolve(
-        path, films, tmp_path / "run", settings=Settings.read(), method="finetune",
-        task="profile:taste", epochs=1, batch_size=16, lr=0.01,
-    )  # fmt: skip
-    transfer.run(config, SilentReporter())
+    transferred(path, films, tmp_path / "run", "finetune", "profile:taste", epochs=1)
     after = open_run(tmp_path / "run", torch.device("cpu")).model.backbone.state_dict()
     moved = {
         name: float((after[name] - before).abs().max())

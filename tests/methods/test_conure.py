@@ -3,34 +3,22 @@
 import pytest
 import torch
 
-from recxfer.commands import transfer
 from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import CheckpointError, ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.reporting import SilentReporter
 from recxfer.methods.conure import Conure
 from recxfer.runs.header import read_header
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import transferred
 
 CPU = torch.device("cpu")
 
 
 def learn(base, dataset, run, task, *, method="conure", epochs=2, settings=(), **options):
-    config = transfer.resolve(
-        base,
-        dataset,
-        run,
-        settings=Settings.read(None, ["optim.weight_decay=0.1", *settings]),
-        method=method,
-        task=task,
-        epochs=epochs,
-        batch_size=16,
-        lr=0.01,
-        **options,
-    )
-    return transfer.run(config, SilentReporter())
+    words = (method, task, "optim.weight_decay=0.1", *settings)
+    return transferred(base, dataset, run, *words, epochs=epochs, **options)
 
 
 def scores(run, number):

@@ -3,30 +3,18 @@
 import pytest
 import torch
 
-from recxfer.commands import evaluate, prepare, transfer
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import evaluated, prepared, transferred
 
 CPU = torch.device("cpu")
 
 
 def learn(base, dataset, run, task, method, *settings, epochs=8):
-    config = transfer.resolve(
-        base,
-        dataset,
-        run,
-        settings=Settings.read(None, list(settings)),
-        method=method,
-        task=task,
-        epochs=epochs,
-        batch_size=16,
-        lr=0.01,
-    )
-    return transfer.run(config, SilentReporter()).path
+    return transferred(base, dataset, run, method, task, *settings, epochs=epochs).path
 
 
 def quality(run, number):
@@ -87,8 +75,7 @@ def test_a_run_for_one_task_can_be_gone_on_from(bases, films, tmp_path):
     last = learn(first, films, tmp_path / "two", "profile:group", "finetune", epochs=1)
     tasks = tensors.read_header(last / CHECKPOINT)["tasks"]
     assert [facts["task"]["column"] for facts in tasks] == ["taste", "group"]
-    config = evaluate.resolve([first, last], settings=Settings.read())
-    sequence = evaluate.run(config, SilentReporter()).sequence
+    sequence = evaluated(first, last).sequence
     assert [row[1] is None for row in sequence.matrix] == [True, False]
     before, after = (row[0] for row in sequence.matrix)
     assert sequence.metrics.forgetting == before - after
@@ -99,27 +86,23 @@ def test_tasks_that_are_not_kept_apart_are_pointed_out(films, bases, world, tmp_
     """The last even film of a person is often an ordinary training event among all films."""
     said = {}
     for split in ("leave-last", "linked"):
-        config = prepare.resolve(
-            str(world / "films.csv"),
+        prepared(
+            world / "films.csv",
             tmp_path / split,
-            settings=Settings.read(),
             where="item IN ('f0', 'f1', 'f2', 'f3', 'f4', 'f5', 'f6', 'f7', 'f8', 'f9')",
             links=[films],
             vocabulary=films,
             split=split,
         )
-        prepare.run(config, SilentReporter())
         reporter = SilentReporter()
-        config = transfer.resolve(
+        transferred(
             bases["sasrec", "next-item"],
             tmp_path / split,
             tmp_path / f"run-{split}",
-            settings=Settings.read(),
-            method="replay",
-            task="next-item",
+            "replay",
             epochs=1,
+            reporter=reporter,
         )
-        transfer.run(config, reporter)
         said[split] = [text for text in reporter.warnings if "held out in one" in text]
     assert "--split linked" in said["leave-last"][0]
     assert said["linked"] == []

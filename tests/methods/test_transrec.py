@@ -6,30 +6,25 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recxfer.commands import pretrain, transfer
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_training
 from recxfer.data.history import History
 from recxfer.foundation import distributed, tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.names import CHECKPOINT
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig
 from recxfer.models.content.attach import attach, content_table
 from recxfer.models.losses.content_loss import Met
 from recxfer.runs.open import Bases, open_base, open_run
+from recxfer.testing.commands import pretrained, transferred
 
 CPU = torch.device("cpu")
 
 
 def adapt(base, dataset, run, *settings, **options):
-    config = transfer.resolve(
-        base, dataset, run, settings=Settings.read(None, settings), method="transrec",
-        epochs=2, batch_size=16, **{"lr": 0.01, **options},
-    )  # fmt: skip
-    return transfer.run(config, SilentReporter()).path
+    words = ("transrec", "next-item", *settings)
+    return transferred(base, dataset, run, *words, epochs=2, **options).path
 
 
 @pytest.fixture
@@ -182,11 +177,9 @@ def test_a_loss_that_misses_an_encoder_gives_it_a_gradient_of_zero(monkeypatch):
 
 def test_a_base_that_sees_both_sides_is_read_before_what_it_predicts(films, books, tmp_path):
     small = ["width=16", "max_length=20", "text_width=16", "text_depth=1", "text_buckets=100"]
-    config = pretrain.resolve(
-        films, tmp_path / "base", settings=Settings.read(None, [*small, "readout=last-valid"]),
-        objective="transrec", epochs=1,
-    )  # fmt: skip
-    base = pretrain.run(config, SilentReporter()).path
+    settings = [*small, "readout=last-valid"]
+    options = {"objective": "transrec", "epochs": 1, "batch_size": None, "lr": None}
+    base = pretrained(films, tmp_path / "base", *settings, **options).path
     assert adapt(base, books, tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="sees both sides"):
         adapt(base, books, tmp_path / "other", "loss=in-batch")

@@ -5,37 +5,24 @@ import itertools
 import pytest
 import torch
 
-from recxfer.commands import prepare, pretrain, transfer
 from recxfer.data.rows import Rows
 from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import ConfigError, UsageError
 from recxfer.foundation.names import CHECKPOINT
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.task import Task
 from recxfer.methods.uaf import UAF, UAFConfig, UAFLearner
 from recxfer.runs.open import open_base, open_run
+from recxfer.testing.commands import prepared, pretrained, transferred
 
 CPU = torch.device("cpu")
 POLICIES = ("hard", "soft", "rl", "random", "layer-dropout")
 
 
 def learn(base, dataset, run, task="profile:taste", *settings, method="uaf", epochs=3, **options):
-    config = transfer.resolve(
-        base,
-        dataset,
-        run,
-        settings=Settings.read(None, ["optim.weight_decay=0.1", *settings]),
-        method=method,
-        task=task,
-        epochs=epochs,
-        batch_size=16,
-        lr=0.01,
-        **options,
-    )
-    return transfer.run(config, SilentReporter())
+    words = (method, task, "optim.weight_decay=0.1", *settings)
+    return transferred(base, dataset, run, *words, epochs=epochs, **options)
 
 
 def scores(run):
@@ -50,11 +37,8 @@ def dropping(films, tmp_path_factory):
     """Bases of three blocks that train with dropout, for whatever follows them."""
     folder = tmp_path_factory.mktemp("dropping")
     for name, shape in (("nextitnet", "dilations=[1,4,1]"), ("sasrec", "num_blocks=3")):
-        settings = Settings.read(None, ["width=16", "max_length=20", "dropout=0.2", shape])
-        config = pretrain.resolve(
-            films, folder / name, settings=settings, backbone=name, epochs=2, lr=0.01
-        )
-        pretrain.run(config, SilentReporter())
+        settings = ["width=16", "max_length=20", "dropout=0.2", shape]
+        pretrained(films, folder / name, *settings, backbone=name, epochs=2, batch_size=None)
     return folder
 
 
@@ -251,11 +235,7 @@ def test_training_on_people_without_histories_works(world, bases, tmp_path):
     lines = (world / "books.csv").read_text().splitlines()
     strangers = [line.replace("u", "stranger", 1) for line in lines[1::2]]
     (tmp_path / "books.csv").write_text("\n".join([lines[0], *lines[1:], *strangers]))
-    config = prepare.resolve(
-        str(tmp_path / "books.csv"), tmp_path / "books", settings=Settings.read(),
-        links=[world / "films"], split="users",
-    )  # fmt: skip
-    prepare.run(config, SilentReporter())
+    prepared(tmp_path / "books.csv", tmp_path / "books", links=[world / "films"], split="users")
     for policy in ("hard", "rl", "random"):
         run = tmp_path / policy
         learn(
@@ -269,11 +249,9 @@ def test_training_on_people_without_histories_works(world, bases, tmp_path):
     ("backbone", "shape"), [("nextitnet", "dilations=[1]"), ("sasrec", "num_blocks=1")]
 )
 def test_a_base_of_one_block_has_one_decision(backbone, shape, films, tmp_path):
-    settings = Settings.read(None, ["width=8", "max_length=20", shape])
-    config = pretrain.resolve(
-        films, tmp_path / "base", settings=settings, backbone=backbone, epochs=1
-    )
-    pretrain.run(config, SilentReporter())
+    settings = ["width=8", "max_length=20", shape]
+    options = {"backbone": backbone, "epochs": 1, "batch_size": None, "lr": None}
+    pretrained(films, tmp_path / "base", *settings, **options)
     for policy in ("hard", "soft", "rl", "random", "finetune", "frozen"):
         run = tmp_path / policy
         learn(tmp_path / "base", films, run, "profile:taste", f"policy={policy}", epochs=2)

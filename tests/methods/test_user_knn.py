@@ -5,27 +5,18 @@ from collections import Counter
 import pytest
 import torch
 
-from recxfer.commands import transfer
 from recxfer.data.dataset import Dataset
-from recxfer.foundation.config import Settings
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.methods.user_knn import TIE
 from recxfer.runs.open import open_run
 from recxfer.runs.run import task_rows
+from recxfer.testing.commands import transferred
 
 CPU = torch.device("cpu")
 
 
 def adapt(base, books, run, *settings):
-    config = transfer.resolve(
-        base,
-        books,
-        run,
-        settings=Settings.read(None, settings),
-        method="user-knn",
-        task="cross-domain",
-    )
-    return open_run(transfer.run(config, SilentReporter()).path, CPU)
+    made = transferred(base, books, run, "user-knn", "cross-domain", *settings)
+    return open_run(made.path, CPU)
 
 
 @pytest.mark.parametrize("neighbours", [1, 7, 500])

@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recxfer.commands import prepare
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_cases, next_item_training
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.preparing.linked_split import exposed
+from recxfer.testing.commands import prepared
 
 
 def log(path, seed, *, ties):
@@ -30,9 +28,7 @@ def log(path, seed, *, ties):
 
 
 def made(source, output, **options):
-    config = prepare.resolve(str(source), output, settings=Settings.read(), **options)
-    prepare.run(config, SilentReporter())
-    return Dataset(output)
+    return Dataset(prepared(source, output, **options).path)
 
 
 @settings(max_examples=8)

@@ -5,12 +5,10 @@ import shutil
 import pytest
 import torch
 
-from recxfer.commands import evaluate, transfer
 from recxfer.evaluation.ranking import class_scores
-from recxfer.foundation.config import Settings
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.runs import open as open_module
 from recxfer.runs.open import Bases, open_run
+from recxfer.testing.commands import evaluated, transferred
 
 CPU = torch.device("cpu")
 DELTAS = {
@@ -26,17 +24,9 @@ DELTAS = {
 def deltas(bases, films, tmp_path):
     paths = []
     for name, (method, settings) in DELTAS.items():
-        config = transfer.resolve(
-            bases["sasrec", "next-item"],
-            films,
-            tmp_path / name,
-            settings=Settings.read(None, settings),
-            method=method,
-            task="profile:taste",
-            epochs=1,
-            lr=0.01,
-        )
-        paths.append(transfer.run(config, SilentReporter()).path)
+        words = (method, "profile:taste", *settings)
+        base, options = bases["sasrec", "next-item"], {"epochs": 1, "batch_size": None}
+        paths.append(transferred(base, films, tmp_path / name, *words, **options).path)
     return paths
 
 
@@ -60,7 +50,7 @@ def test_evaluate_reads_and_hashes_a_base_once(deltas, monkeypatch):
 
     open_base = open_module.open_base
     monkeypatch.setattr(open_module, "open_base", counted)
-    evaluate.run(evaluate.resolve(deltas, settings=Settings.read()), SilentReporter())
+    evaluated(*deltas)
     assert len(opened) == 1
 
 

@@ -7,38 +7,36 @@ import time
 
 import pytest
 
-from recxfer.commands import pretrain, transfer
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import CheckpointError, DivergedError, UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY, RESUME
 from recxfer.foundation.reporting import SilentReporter
+from recxfer.testing.commands import pretrained, transferred
 from recxfer.training import session
 
 SETTINGS = ["width=16", "max_length=20", "dropout=0.2", "optim.batch_size=8"]
 
 
-def configure(films, run, **options):
-    settings = Settings.read(None, [*SETTINGS, *options.pop("settings", [])])
-    return pretrain.resolve(films, run, settings=settings, epochs=4, lr=0.01, **options)
+def learn(films, run, *settings, **options):
+    options = {"epochs": 4, "batch_size": None, **options}
+    return pretrained(films, run, *SETTINGS, *settings, **options)
 
 
 @pytest.fixture(scope="module")
 def whole(films, tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    pretrain.run(configure(films, run), SilentReporter())
-    return run
+    return learn(films, run).path
 
 
 @pytest.mark.parametrize("steps", [1, 7, 15, 29])
 def test_stopped_anywhere_the_run_ends_in_the_same_bytes(films, whole, tmp_path, stopped, steps):
     run = tmp_path / "run"
     with stopped(steps - 1):
-        pretrain.run(configure(films, run), SilentReporter())
+        learn(films, run)
     assert not run.exists()
     assert (session.partial_directory(run) / RESUME).exists()
     with pytest.raises(UsageError, match="unfinished run"):
-        pretrain.run(configure(films, run), SilentReporter())
-    pretrain.run(configure(films, run, resume=True), SilentReporter())
+        learn(films, run)
+    learn(films, run, resume=True)
     assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
     assert (run / HISTORY).read_bytes() == (whole / HISTORY).read_bytes()
     assert not session.partial_directory(run).exists()
@@ -79,18 +77,9 @@ def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
 @pytest.mark.parametrize("steps", [2, 9])
 def test_a_stopped_transfer_ends_in_the_same_bytes(bases, films, tmp_path, stopped, steps):
     def adapt(name, **options):
-        config = transfer.resolve(
-            bases["nextitnet", "next-item"],
-            films,
-            tmp_path / name,
-            settings=Settings.read(None, ["optim.batch_size=16"]),
-            method="peterrec",
-            task="profile:taste",
-            epochs=3,
-            **options,
-        )
-        transfer.run(config, SilentReporter())
-        return (tmp_path / name / CHECKPOINT).read_bytes()
+        base, run = bases["nextitnet", "next-item"], tmp_path / name
+        transferred(base, films, run, "peterrec", "profile:taste", epochs=3, lr=None, **options)
+        return (run / CHECKPOINT).read_bytes()
 
     with stopped(steps - 1):
         adapt("stopped")
@@ -100,9 +89,9 @@ def test_a_stopped_transfer_ends_in_the_same_bytes(bases, films, tmp_path, stopp
 def test_a_resume_with_other_settings_is_refused(films, tmp_path, stopped):
     run = tmp_path / "run"
     with stopped(4):
-        pretrain.run(configure(films, run), SilentReporter())
+        learn(films, run)
     with pytest.raises(CheckpointError, match=r"other settings.*: seed was 0, now 5$"):
-        pretrain.run(configure(films, run, resume=True, seed=5), SilentReporter())
+        learn(films, run, resume=True, seed=5)
     assert (session.partial_directory(run) / RESUME).exists()
 
 
@@ -116,7 +105,7 @@ class Notes(SilentReporter):
 def test_a_finished_run_is_not_made_again(films, whole):
     before = (whole / CHECKPOINT).stat().st_mtime_ns
     notes = Notes()
-    result = pretrain.run(configure(films, whole, resume=True), notes)
+    result = learn(films, whole, resume=True, reporter=notes)
     assert (result.path, result.epochs) == (whole, 4)
     assert result.validation["NDCG@10"] > 0
     assert notes.warnings == [f"{whole} was finished already"]
@@ -125,38 +114,23 @@ def test_a_finished_run_is_not_made_again(films, whole):
 
 def test_a_finished_run_of_other_settings_is_kept_and_they_are_named(films, whole, bases):
     with pytest.raises(CheckpointError) as caught:
-        pretrain.run(
-            configure(films, whole, resume=True, seed=5, settings=["num_heads=4", "clip=2"]),
-            SilentReporter(),
-        )
+        learn(films, whole, "num_heads=4", "clip=2", resume=True, seed=5)
     told = caught.value.message
     assert told.endswith(
         "backbone.num_heads was 2, now 4; seed was 0, now 5; optim.clip was 1.0, now 2.0"
     )
     with pytest.raises(CheckpointError, match=r"backbone\.name was sasrec, now nextitnet$"):
-        config = pretrain.resolve(
-            films, whole, resume=True, backbone="nextitnet", epochs=4, lr=0.01,
-            settings=Settings.read(None, SETTINGS),
-        )  # fmt: skip
-        pretrain.run(config, SilentReporter())
+        learn(films, whole, resume=True, backbone="nextitnet")
     with pytest.raises(UsageError, match="exists already"):
-        pretrain.run(configure(films, whole), SilentReporter())
+        learn(films, whole)
 
 
 @pytest.mark.parametrize("method", ["probe", "popular", "finetune"])
 def test_a_finished_transfer_is_not_made_again(bases, films, tmp_path, method):
     def adapt(base, **options):
-        config = transfer.resolve(
-            base,
-            films,
-            tmp_path / "run",
-            settings=Settings.read(),
-            method=method,
-            task="next-item" if method == "popular" else "profile:taste",
-            epochs=1,
-            **options,
-        )
-        return transfer.run(config, SilentReporter())
+        task = "next-item" if method == "popular" else "profile:taste"
+        options = {"epochs": 1, "batch_size": None, "lr": None, **options}
+        return transferred(base, films, tmp_path / "run", method, task, **options)
 
     made = adapt(bases["sasrec", "next-item"])
     assert adapt(bases["sasrec", "next-item"], resume=True) == made
@@ -166,22 +140,11 @@ def test_a_finished_transfer_is_not_made_again(bases, films, tmp_path, method):
 
 def test_a_diverging_run_says_so_and_writes_nothing(films, tmp_path):
     run = tmp_path / "run"
-    settings = ["optim.clip=0", "optim.schedule=constant"]
-    config = pretrain.resolve(
-        films, run, settings=Settings.read(None, [*SETTINGS, *settings]), epochs=4, lr=1e30
-    )
     with pytest.raises(DivergedError, match="not finite"):
-        pretrain.run(config, SilentReporter())
+        learn(films, run, "optim.clip=0", "optim.schedule=constant", lr=1e30)
     assert not run.exists()
 
 
 def test_early_stopping_keeps_the_best_epoch(films, tmp_path):
-    config = pretrain.resolve(
-        films,
-        tmp_path / "run",
-        settings=Settings.read(None, [*SETTINGS, "optim.patience=1"]),
-        epochs=40,
-        lr=0.01,
-    )
-    result = pretrain.run(config, SilentReporter())
+    result = learn(films, tmp_path / "run", "optim.patience=1", epochs=40)
     assert result.best_epoch <= result.epochs < 40

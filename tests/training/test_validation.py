@@ -4,19 +4,15 @@ import polars as pl
 import pytest
 import torch
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
-from recxfer.commands import pretrain, transfer
 from recxfer.evaluation.metrics.ranks import HitRate
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import CheckpointError, ConfigError, DataError
 from recxfer.foundation.names import CHECKPOINT, HISTORY
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import pretrained, recxfer, transferred
 from recxfer.training.optim import OptimConfig
 from recxfer.training.validation import Validation
 
@@ -25,19 +21,11 @@ SMALL = ["width=8", "max_length=20", "dropout=0.1"]
 
 
 def learn(films, run, *settings, epochs=5, **options):
-    config = pretrain.resolve(
-        films, run, settings=Settings.read(None, [*SMALL, *settings]), epochs=epochs,
-        batch_size=16, lr=0.02, **options,
-    )  # fmt: skip
-    return pretrain.run(config, SilentReporter())
+    return pretrained(films, run, *SMALL, *settings, epochs=epochs, lr=0.02, **options)
 
 
 def adapt(base, films, run, *settings, method="probe", task="profile:taste"):
-    config = transfer.resolve(
-        base, films, run, settings=Settings.read(None, list(settings)), method=method, task=task,
-        epochs=2, lr=0.01,
-    )  # fmt: skip
-    return transfer.run(config, SilentReporter())
+    return transferred(base, films, run, method, task, *settings, epochs=2, batch_size=None)
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +81,8 @@ def test_a_header_has_the_metric_only_where_it_was_chosen(base, films, tmp_path)
 
 
 def test_an_unknown_metric_is_a_config_error_through_the_command_line(films, tmp_path):
-    arguments = ["pretrain", str(films), str(tmp_path / "run"), "--set", "optim.metric=NDGC@10"]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 2
+    words = ["pretrain", films, tmp_path / "run", "--set", "optim.metric=NDGC@10"]
+    done = recxfer(*words, code=2)
     text = " ".join(done.stderr.split())
     assert "optim.metric (--set): unknown metric 'NDGC'; there are HR, NDCG" in text
     assert not (tmp_path / "run").exists()
@@ -141,10 +128,10 @@ def test_an_objective_of_people_is_chosen_by_recognition_or_by_its_ranking(
 ):
     run = tmp_path / "run"
     settings = ["allow_collapse=true", "batch_size=32", *settings]
-    config = pretrain.resolve(
-        films, run, settings=Settings.read(None, ["width=8", *settings]), objective="clue", epochs=4
+    result = pretrained(
+        films, run, "width=8", *settings, objective="clue", epochs=4, batch_size=None, lr=None
     )
-    best = pretrain.run(config, SilentReporter()).best_epoch
+    best = result.best_epoch
     history = pl.read_parquet(run / HISTORY)
     assert best == history["epoch"][history[metric].arg_max()]
 

@@ -7,13 +7,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from recxfer.commands import pretrain, transfer
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_training, people_apart, profile_rows, share_of_people
 from recxfer.data.rows import Rows
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import ConfigError, DataError, DivergedError, UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY
 from recxfer.foundation.reporting import SilentReporter
@@ -25,6 +23,7 @@ from recxfer.models import BACKBONES
 from recxfer.models.backbones.nextitnet import NextItNetConfig
 from recxfer.models.backbones.sasrec import SASRecConfig
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import pretrained, transferred
 
 CPU = torch.device("cpu")
 LOSSES = ["simsiam", "nt-xent", "byol", "barlow-twins"]
@@ -146,17 +145,11 @@ def test_a_checkpoint_has_no_predictor_and_no_slow_copy(loss, vector, films, tmp
     assert vectors.shape == (5, 16 if vector == "encoder" else 6)
 
 
-def learn(films, run, *settings, epochs=3, reporter=None, **options):
+def learn(films, run, *settings, epochs=3, **options):
+    # Not as flags: a setting that a test gives goes before them.
     given = ["width=16", "max_length=20", "batch_size=16", "lr=0.01", *settings]
-    config = pretrain.resolve(
-        films,
-        run,
-        settings=Settings.read(None, given),
-        objective="clue",
-        epochs=epochs,
-        **options,
-    )
-    return pretrain.run(config, reporter or SilentReporter())
+    options = {"objective": "clue", "epochs": epochs, "batch_size": None, "lr": None, **options}
+    return pretrained(films, run, *given, **options)
 
 
 @pytest.fixture(scope="module")
@@ -184,18 +177,9 @@ ALONE = [name for name in METHODS.names if name not in {*HOLDING, *BY_CONTENT}] 
 )
 def test_every_method_for_one_task_adapts_it(method, task, base, films, books, tmp_path):
     dataset = films if task == "profile:taste" else books
-    config = transfer.resolve(
-        base,
-        dataset,
-        tmp_path / "run",
-        settings=Settings.read(),
-        method=method,
-        task=task,
-        epochs=60 if method == "probe" else 20,
-        batch_size=16,
-        lr=0.01,
-    )
-    run = open_run(transfer.run(config, SilentReporter()).path, CPU)
+    epochs = 60 if method == "probe" else 20
+    made = transferred(base, dataset, tmp_path / "run", method, task, epochs=epochs)
+    run = open_run(made.path, CPU)
     rows = run.rows("test")
     if task == "profile:taste":
         score_RC = class_scores(run.learner, run.model, rows, CPU)
@@ -211,26 +195,15 @@ def test_every_method_for_one_task_adapts_it(method, task, base, films, books, t
 
 @pytest.mark.parametrize("method", ["finetune", "probe", "peterrec", "scratch"])
 def test_next_items_can_be_learned_on_it(method, base, films, tmp_path):
-    config = transfer.resolve(
-        base, films, tmp_path / "run", settings=Settings.read(), method=method, epochs=1
-    )
-    run = open_run(transfer.run(config, SilentReporter()).path, CPU)
+    run = open_run(transferred(base, films, tmp_path / "run", method, epochs=1).path, CPU)
     assert run.learner.output(run.model).weight_VD.shape[0] == run.target.num_items
 
 
 @pytest.mark.parametrize("task", ["profile:taste", "next-item"])
 @pytest.mark.parametrize("method", HOLDING)
 def test_a_task_that_was_not_learned_cannot_be_held(method, task, base, films, tmp_path):
-    config = transfer.resolve(
-        base,
-        films,
-        tmp_path / "run",
-        settings=Settings.read(None, HOLDING[method]),
-        method=method,
-        task=task,
-    )
     with pytest.raises(UsageError, match="has learned nothing about single items") as raised:
-        transfer.run(config, SilentReporter())
+        transferred(base, films, tmp_path / "run", method, task, *HOLDING[method])
     assert raised.value.exit_code == 2
     assert "next_item=1" in raised.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -245,18 +218,8 @@ def joint(films, tmp_path_factory):
 @pytest.mark.parametrize("method", HOLDING)
 def test_next_items_that_were_learned_beside_it_are_held(method, joint, films, tmp_path):
     """Task 1 is ranked by the run as it was by the base, or, where weights move, not far off."""
-    config = transfer.resolve(
-        joint,
-        films,
-        tmp_path / "run",
-        settings=Settings.read(None, HOLDING[method]),
-        method=method,
-        task="profile:taste",
-        epochs=20,
-        batch_size=16,
-        lr=0.002,
-    )
-    path = transfer.run(config, SilentReporter()).path
+    words = (method, "profile:taste", *HOLDING[method])
+    path = transferred(joint, films, tmp_path / "run", *words, epochs=20, lr=0.002).path
     hits = []
     for run in (open_run(joint, CPU), open_run(path, CPU, number=1)):
         rank_R = rank(run.learner, run.model, run.rows("test"), device=CPU).rank_R
@@ -270,21 +233,13 @@ def test_next_items_that_were_learned_beside_it_are_held(method, joint, films, t
 @pytest.mark.parametrize(("share", "people"), [(0.01, 1), (0.05, 5), (0.2, 19)])
 def test_few_labels(share, people, base, films, tmp_path):
     """One label has one class, which is refused; people are drawn whatever their label."""
-    config = transfer.resolve(
-        base,
-        films,
-        tmp_path / "run",
-        settings=Settings.read(None, [f"data.train_share={share}"]),
-        method="probe",
-        task="profile:taste",
-        epochs=40,
-        lr=0.01,
-    )
+    words = ("probe", "profile:taste", f"data.train_share={share}")
     if people == 1:
         with pytest.raises(DataError, match="nothing to learn"):
-            transfer.run(config, SilentReporter())
+            transferred(base, films, tmp_path / "run", *words)
         return
-    run = open_run(transfer.run(config, SilentReporter()).path, CPU)
+    made = transferred(base, films, tmp_path / "run", *words, epochs=40, batch_size=None)
+    run = open_run(made.path, CPU)
     drawn = share_of_people(profile_rows(Dataset(films), "taste", "train", 20), share, Rng(0))
     assert len(drawn) == drawn.user_R.unique().numel() == people
     assert class_scores(run.learner, run.model, run.rows("test"), CPU).isfinite().all()

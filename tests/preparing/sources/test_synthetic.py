@@ -4,22 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recxfer.commands import prepare, pretrain
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_cases
-from recxfer.foundation.config import Settings
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.preparing.sources import synthetic
 from recxfer.preparing.sources.contract import Request
 from recxfer.preparing.sources.synthetic import Synthetic, SyntheticConfig
+from recxfer.testing.commands import prepared, pretrained
 
 
 def make(path, *assignments, **options):
-    config = prepare.resolve(
-        "synthetic", path, settings=Settings.read(None, assignments), **options
-    )
-    prepare.run(config, SilentReporter())
-    return Dataset(path)
+    return Dataset(prepared("synthetic", path, *assignments, **options).path)
 
 
 @pytest.fixture(scope="module")
@@ -138,14 +132,6 @@ def test_the_oracle_of_the_other_domain_beats_popularity(books):
 @pytest.mark.slow
 def test_a_small_transformer_reaches_most_of_what_is_possible(films, tmp_path):
     settings = ["width=32", "max_length=50", "num_blocks=1", "dropout=0.1"]
-    config = pretrain.resolve(
-        films.path,
-        tmp_path / "run",
-        settings=Settings.read(None, settings),
-        epochs=12,
-        batch_size=32,
-        lr=0.01,
-        precision="fp32",
-    )
-    result = pretrain.run(config, SilentReporter())
+    options = {"epochs": 12, "batch_size": 32, "precision": "fp32"}
+    result = pretrained(films.path, tmp_path / "run", *settings, **options)
     assert result.validation["HR@10"] > 0.6 * films.info.known_answers["next-item/HR@10"]
