@@ -8,18 +8,16 @@ from unittest import SkipTest
 
 import torch
 
-from recxfer.commands import transfer
 from recxfer.commands.transfer_config import TransferResult
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
-from recxfer.foundation.config import Settings
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import AnyMethod, trained_names
 from recxfer.runs.open import open_base, open_run
 from recxfer.runs.sizes import size_of
+from recxfer.testing.commands import transferred
 from recxfer.testing.world import BOOKS, World, shared_world
 
 _CPU = torch.device("cpu")
@@ -118,9 +116,15 @@ class MethodContract:
         assert one != other
 
     def test_a_run_that_holds_all_opens_without_its_base(self, tmp_path: Path) -> None:
-        """A delta needs the base; every other run is whole."""
+        """Of methods that begin with nothing of the base's, or go on keeping its tasks.
+
+        A delta needs the base; every other run is whole.
+        """
+        needs = self._type.needs
         result = self._adapt(tmp_path / "run", self._task, epochs=1)
         if tensors.read_header(result.path / CHECKPOINT)["kind"] == "delta":
+            assert needs.base == "pretrained", "nothing of the base is in what it learns"
+            assert needs.continues == "refused", "what goes on keeping tasks holds all of them"
             raise SkipTest("its runs are deltas")
         record = result.path / RUN_JSON
         record.write_text(record.read_text().replace(self._base.name, "gone"))
@@ -188,16 +192,14 @@ class MethodContract:
         epochs: int,
         seed: int = 0,
     ) -> TransferResult:
-        config = transfer.resolve(
+        at = self._world.books if task == "cross-domain" else self._world.films
+        return transferred(
             base or self._base,
-            dataset or (self._world.books if task == "cross-domain" else self._world.films),
+            dataset or at,
             run,
-            settings=Settings.read(None, settings),
-            method=self.method,
-            task=task,
+            self.method,
+            task,
+            *settings,
             epochs=epochs,
-            batch_size=16,
-            lr=0.01,
             seed=seed,
         )
-        return transfer.run(config, SilentReporter())

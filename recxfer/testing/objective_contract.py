@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import polars as pl
 import torch
 
-from recxfer.commands import export, pretrain
+from recxfer.commands import pretrain
 from recxfer.commands.pretrain_config import PretrainResult
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import next_item_training
@@ -24,7 +24,8 @@ from recxfer.models import BACKBONES
 from recxfer.runs.checkpoint import build_objective
 from recxfer.runs.item_content import build_item_encoders, read_items_of
 from recxfer.runs.open import open_base, open_run
-from recxfer.testing.world import SMALL, learn, shared_world
+from recxfer.testing.commands import exported, pretrained
+from recxfer.testing.world import SMALL, shared_world
 
 _CPU = torch.device("cpu")
 
@@ -100,8 +101,7 @@ class ObjectiveContract:
         """An objective that learns nothing about items has no output layer over them."""
         films = shared_world().films
         run = self._learn(tmp_path / "run", epochs=1).path
-        config = export.resolve(run, tmp_path / "users.parquet", settings=Settings.read())
-        assert export.run(config, SilentReporter()).rows == Dataset(films).num_users
+        assert exported(run, tmp_path / "users.parquet").rows == Dataset(films).num_users
         opened = open_run(run, _CPU)
         opened.read_items_of(opened.target)
         learner = _of_vectors(opened.learner)
@@ -161,12 +161,14 @@ class ObjectiveContract:
         return OBJECTIVES.resolve(self.objective)
 
     def _learn(self, run: Path, *, epochs: int = 2, seed: int = 0) -> PretrainResult:
-        return learn(
-            self.objective,
+        return pretrained(
             shared_world().films,
             run,
+            *SMALL,
+            "backbone.dropout=0.1",
+            *self.settings,
             backbone=self.backbone,
-            settings=[*SMALL, "backbone.dropout=0.1", *self.settings],
+            objective=self.objective,
             epochs=epochs,
             seed=seed,
         )

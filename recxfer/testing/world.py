@@ -10,15 +10,13 @@ import atexit
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
-from recxfer.commands import prepare, pretrain
-from recxfer.commands.pretrain_config import PretrainResult
-from recxfer.foundation.config import Settings
-from recxfer.foundation.reporting import SilentReporter
+from recxfer.methods import OBJECTIVES
+from recxfer.models import BACKBONES
+from recxfer.testing.commands import prepared, pretrained
 
 PEOPLE: Final = 120
 FILMS: Final = 24
@@ -45,23 +43,33 @@ class World:
     @cached_property
     def films(self) -> Path:
         """The source domain: leave-last split, labels `taste` and `group` (three, at random)."""
-        return self._prepare("films", users=self.folder / "people.csv")
+        users = self.folder / "people.csv"
+        return prepared(
+            self._log("films"), self.folder / "films", items=self._titles, users=users
+        ).path
 
     @cached_property
     def books(self) -> Path:
         """The target domain: up to five books of each person, linked to `films`, split by users."""
-        return self._prepare("books", links=[self.films], split="users")
+        return prepared(
+            self._log("books"),
+            self.folder / "books",
+            items=self._titles,
+            links=[self.films],
+            split="users",
+        ).path
 
     def base(self, backbone: str = "sasrec", objective: str = "next-item") -> Path:
         """A run pretrained on `films` that has learned what there is to learn."""
         key = backbone, objective
         if key not in self._bases:
-            self._bases[key] = learn(
-                objective,
+            self._bases[key] = pretrained(
                 self.films,
                 self.folder / f"base-{backbone}-{objective}",
+                *SMALL,
+                "backbone.dropout=0",
                 backbone=backbone,
-                settings=[*SMALL, "backbone.dropout=0"],
+                objective=objective,
                 epochs=30,
             ).path
         return self._bases[key]
@@ -71,40 +79,24 @@ class World:
         """A run pretrained on `films` that knows items by their text."""
         settings = [*SMALL, *_SMALL_TEXT, "backbone.dropout=0"]
         run = self.folder / "base-content"
-        return learn("transrec", self.films, run, settings=settings, epochs=12).path
+        return pretrained(self.films, run, *settings, objective="transrec", epochs=12).path
 
     def usual_base(self, backbone: str) -> Path:
         """A run of one epoch on `films` with the usual sizes: every setting has its default."""
         key = backbone, "usual"
         if key not in self._bases:
-            config = pretrain.resolve(
-                self.films,
-                self.folder / f"usual-{backbone}",
-                settings=Settings.read(),
-                backbone=backbone,
-                epochs=1,
-            )
-            self._bases[key] = pretrain.run(config, SilentReporter()).path
+            run = self.folder / f"usual-{backbone}"
+            self._bases[key] = pretrained(
+                self.films, run, backbone=backbone, epochs=1, batch_size=None, lr=None
+            ).path
         return self._bases[key]
 
-    def _prepare(
-        self,
-        name: str,
-        *,
-        users: Path | None = None,
-        links: Sequence[Path] = (),
-        split: str | None = None,
-    ) -> Path:
-        config = prepare.resolve(
-            str(self.folder / f"{name}.csv"),
-            self.folder / name,
-            settings=Settings.read(),
-            items=self.folder / "titles.csv",
-            users=users,
-            links=links,
-            split=split,
-        )
-        return prepare.run(config, SilentReporter()).path
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.csv"
+
+    @property
+    def _titles(self) -> Path:
+        return self.folder / "titles.csv"
 
 
 @cache
@@ -113,29 +105,11 @@ def shared_world() -> World:
     return World()
 
 
-def learn(
-    objective: str,
-    dataset: Path,
-    run: Path,
-    *,
-    backbone: str = "sasrec",
-    settings: Sequence[str] = (),
-    epochs: int,
-    seed: int = 0,
-) -> PretrainResult:
-    """Pretrain in batches of a size for the planted world."""
-    config = pretrain.resolve(
-        dataset,
-        run,
-        settings=Settings.read(None, settings),
-        objective=objective,
-        backbone=backbone,
-        epochs=epochs,
-        batch_size=16,
-        lr=0.01,
-        seed=seed,
-    )
-    return pretrain.run(config, SilentReporter())
+def go_together(backbone: str, objective: str) -> bool:
+    """Tell whether a backbone can look where an objective does."""
+    objective_type = OBJECTIVES.resolve(objective)
+    causal = objective_type(objective_type.config_type()).causal
+    return causal or not BACKBONES.resolve(backbone).causal_only
 
 
 def _walk(draw: random.Random, person: int) -> list[int]:

@@ -3,26 +3,17 @@
 import pytest
 import torch
 
-from recxfer.commands import pretrain
-from recxfer.foundation.config import Settings
 from recxfer.foundation.names import CHECKPOINT, HISTORY
-from recxfer.foundation.reporting import SilentReporter
 from recxfer.methods import OBJECTIVES
 from recxfer.models import BACKBONES
 from recxfer.runs.open import open_run
+from recxfer.testing.commands import pretrained
 from recxfer.testing.objective_contract import ObjectiveContract
+from recxfer.testing.world import SMALL, go_together
 
 CPU = torch.device("cpu")
-SMALL = ["width=16", "max_length=20", "dropout=0.1"]
 OWN = {"transrec": ["text_width=16", "text_depth=1", "text_buckets=100"]}
 """Settings that keep what an objective has of its own as small."""
-
-
-def goes_with(objective, backbone):
-    """Whether the backbone can look where the objective does."""
-    objective_type = OBJECTIVES.resolve(objective)
-    causal = objective_type(objective_type.config_type()).causal
-    return causal or not BACKBONES.resolve(backbone).causal_only
 
 
 @pytest.mark.parametrize("name", OBJECTIVES.names)
@@ -36,7 +27,7 @@ OTHERS = [
     (objective, backbone)
     for objective in OBJECTIVES.names
     for backbone in BACKBONES.names
-    if backbone != ObjectiveContract.backbone and goes_with(objective, backbone)
+    if backbone != ObjectiveContract.backbone and go_together(backbone, objective)
 ]
 
 
@@ -57,18 +48,9 @@ def test_on_other_backbones(test, objective, backbone, tmp_path):
     test(contract, tmp_path)
 
 
-def learn(films, run, objective, *, epochs=2, settings=(), **options):
-    config = pretrain.resolve(
-        films,
-        run,
-        settings=Settings.read(None, [*SMALL, *OWN.get(objective, ()), *settings]),
-        objective=objective,
-        epochs=epochs,
-        batch_size=16,
-        lr=0.01,
-        **options,
-    )
-    return pretrain.run(config, SilentReporter())
+def learn(films, run, objective, settings, **options):
+    settings = (*SMALL, "dropout=0.1", *OWN.get(objective, ()), *settings)
+    return pretrained(films, run, *settings, objective=objective, epochs=2, **options)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +68,11 @@ def learn(films, run, objective, *, epochs=2, settings=(), **options):
 def test_a_run_that_was_stopped_ends_in_the_same_bytes(
     objective, settings, steps, films, tmp_path, stopped
 ):
-    whole = learn(films, tmp_path / "whole", objective, settings=settings).path
+    whole = learn(films, tmp_path / "whole", objective, settings).path
     with stopped(steps):
-        learn(films, tmp_path / "run", objective, settings=settings)
-    run = learn(films, tmp_path / "run", objective, settings=settings, resume=True).path
+        learn(films, tmp_path / "run", objective, settings)
+    run = learn(films, tmp_path / "run", objective, settings, resume=True).path
     for name in (CHECKPOINT, HISTORY):
         assert (run / name).read_bytes() == (whole / name).read_bytes()
-    again = learn(films, tmp_path / "run", objective, settings=settings, resume=True)
+    again = learn(films, tmp_path / "run", objective, settings, resume=True)
     assert again.parameters == sum(p.numel() for p in open_run(run, CPU).model.parameters())
