@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from recxfer.cli.app import app
 from recxfer.evaluation.metrics import METRICS
 from recxfer.evaluation.slices import SLICERS
-from recxfer.methods import METHODS
+from recxfer.methods import METHODS, OBJECTIVES
+from recxfer.models import BACKBONES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -55,9 +56,25 @@ def test_the_commands_of_a_page_work(page, tmp_path, monkeypatch):
             piped = result.stdout
 
 
-def test_every_method_has_a_page():
-    pages = {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")}
-    assert pages == set(METHODS.own_names)
+@pytest.mark.parametrize(
+    "folder, table", [("methods", METHODS), ("objectives", OBJECTIVES)], ids=["method", "objective"]
+)
+def test_every_method_and_objective_has_a_page_that_the_index_names(folder, table):
+    pages = {page.stem for page in (ROOT / "docs" / folder).glob("*.md")}
+    assert pages == set(table.own_names)
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert re.findall(rf"\[([\w-]+)\]\({folder}/\1\.md\)", index) == table.own_names
+
+
+@pytest.mark.parametrize(
+    "command, place, table",
+    [("pretrain", 0, BACKBONES), ("pretrain", 1, OBJECTIVES), ("transfer", 0, METHODS)],
+    ids=["backbone", "objective", "method"],
+)
+def test_the_readme_lists_what_is_there(command, place, table):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (cell,) = re.findall(rf"^\| `{command}` \| (.+) \|$", text, re.MULTILINE)
+    assert re.findall(r"`([\w-]+)`", cell.split(";")[place]) == table.own_names
 
 
 @pytest.mark.parametrize("table", [METRICS, SLICERS], ids=lambda table: table.kind)
