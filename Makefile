@@ -9,7 +9,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # Ordinary PyPI wheels of torch carry CUDA: without a GPU the CPU build is tried first.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help demo test lint types format docs bench clean
+.PHONY: help demo test test-fast lint types format docs bench clean
 
 help:
 	@echo "make demo    the main job on MovieLens-100K: prepare, pretrain, transfer, evaluate, export"
@@ -44,8 +44,14 @@ $(DOCS_STAMP): $(STAMP)
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh demo
 
+# Every process makes a world of its own: work is given out in runs of neighbouring tests.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(STAMP)
+	$(PYTEST) -m "not slow" $(FAST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

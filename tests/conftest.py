@@ -115,8 +115,12 @@ def dies_after():
 
 @pytest.fixture
 def resumes_as_if_never_killed():
-    """Asserts that a `transfer` ends in the same bytes after a SIGKILL and `--resume`."""
+    """Asserts that a `transfer` ends in the same bytes after a SIGKILL and `--resume`.
+
+    What dies is a process of its own; what goes on, and what was never killed, is this one.
+    """
     from recxfer.foundation.names import CHECKPOINT
+    from recxfer.testing.commands import recxfer
 
     def check(dying, base, dataset, run, *options):
         """Run it killed, resumed and whole.
@@ -129,17 +133,14 @@ def resumes_as_if_never_killed():
             options: likewise.
         """
 
-        def command(start, run, *more):
-            words = ["transfer", str(base), str(dataset), str(run), *options, *more]
-            return [sys.executable, *start, *words]
-
+        words = ["transfer", base, dataset, run, *options]
         start = ["-c", f"{dying}from recxfer.__main__ import main\nmain()\n"]
-        killed = subprocess.run(command(start, run), check=False)
+        killed = subprocess.run([sys.executable, *start, *map(str, words)], check=False)
         assert killed.returncode == -signal.SIGKILL
         assert not run.exists()
-        start, whole = ["-m", "recxfer"], Path(f"{run}-whole")
-        subprocess.run(command(start, run, "--resume"), check=True, capture_output=True)
-        subprocess.run(command(start, whole), check=True, capture_output=True)
+        whole = Path(f"{run}-whole")
+        recxfer(*words, "--resume")
+        recxfer("transfer", base, dataset, whole, *options)
         assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
 
     return check

@@ -3,16 +3,16 @@
 import re
 import runpy
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.evaluation.metrics import METRICS
 from recxfer.evaluation.slices import SLICERS
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
+from recxfer.testing.commands import recxfer
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -42,18 +42,44 @@ def shrunk(line):
     return [*words, *SMALL.get(words[0], [])]
 
 
+class Beginnings:
+    """What a folder holds after the first commands of a page: many pages begin alike."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.kept = {}
+
+    def restore(self, lines, place):
+        """Fill an empty folder as the longest known beginning leaves it; return its length."""
+        for count in range(len(lines), 0, -1):
+            if (kept := self.kept.get(tuple(lines[:count]))) is not None:
+                shutil.copytree(kept, place, dirs_exist_ok=True)
+                return count
+        return 0
+
+    def keep(self, lines, place):
+        """Remember the folder as these commands leave it, if none does more than set the scene."""
+        if all(line.split()[1] in ("prepare", "pretrain") and "|" not in line for line in lines):
+            kept = self.folder / str(len(self.kept))
+            self.kept[tuple(lines)] = shutil.copytree(place, kept)
+
+
+@pytest.fixture(scope="module")
+def beginnings(tmp_path_factory):
+    return Beginnings(tmp_path_factory.mktemp("beginnings"))
+
+
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if any(commands_of(p))], ids=lambda p: str(p.relative_to(ROOT))
 )
-def test_the_commands_of_a_page_work(page, tmp_path, monkeypatch):
+def test_the_commands_of_a_page_work(page, beginnings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for line in commands_of(page):
-        lines = [part.strip() for part in line.split("|")]
+    lines = list(commands_of(page))
+    for count in range(beginnings.restore(lines, tmp_path), len(lines)):
         piped = None
-        for part in lines:
-            result = CliRunner().invoke(app, shrunk(part), input=piped)
-            assert result.exit_code == 0, f"{part}\n{result.output}"
-            piped = result.stdout
+        for part in lines[count].split("|"):
+            piped = recxfer(*shrunk(part.strip()), piped=piped).stdout
+        beginnings.keep(lines[: count + 1], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +144,7 @@ def test_the_python_of_the_checkpoint_page_works(tmp_path, monkeypatch):
         "recxfer pretrain data/toy runs/base",
         "recxfer export runs/base model.safetensors --what model",
     ):
-        assert CliRunner().invoke(app, shrunk(line)).exit_code == 0
+        recxfer(*shrunk(line))
     page = ROOT / "docs" / "reference" / "checkpoint.md"
     names: dict[str, object] = {}
     for block in PYTHON.findall(page.read_text(encoding="utf-8")):

@@ -124,6 +124,17 @@ def test_a_clash_is_a_warning_of_the_command_that_asks(run):
     assert CLASH in " ".join(told.split())
 
 
+def tests_of(site, *options):
+    """Let pytest run the tests of a distribution, as its author would."""
+    quiet = ["-q", "-p", "no:cacheprovider", "--rootdir", str(site), "-c", os.devnull]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *quiet, str(site), *options],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
 def test_the_plug_in_of_the_guide_is_read(install, tmp_path, monkeypatch):
     """The example of `docs/guides/plug-ins.md`, as it stands there."""
     blocks = re.findall(r"^```(toml|python)\n(.*?)^```", GUIDE.read_text(), re.M | re.S)
@@ -138,16 +149,43 @@ def test_the_plug_in_of_the_guide_is_read(install, tmp_path, monkeypatch):
     )
     (site / "test_arrow.py").write_text("from recxfer_arrow import *\n" + tests)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-    quiet = ["-q", "-p", "no:cacheprovider", "--rootdir", str(site), "-c", os.devnull]
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", *quiet, str(site)], capture_output=True, text=True
-    )
+    tested = tests_of(site)
     assert tested.returncode == 0, tested.stdout
     listed = subprocess.run(
         [sys.executable, "-m", "recxfer", "prepare", "--list"], capture_output=True, text=True
     )
     assert listed.stdout.splitlines()[-1] in GUIDE.read_text()
     assert listed.stderr == ""
+
+
+PROMISES = """
+from recxfer.methods.bitfit import BitFit
+from recxfer.methods.finetune import FineTune
+class OnlyBiases(BitFit):
+    'Train biases, elsewhere.'
+class AllOfIt(FineTune):
+    'Train everything, and say that it is little.'
+    parameter_efficient = True
+"""
+
+
+def test_a_method_of_a_plug_in_is_held_to_what_it_says(install, monkeypatch):
+    names = "only-biases = x_method:OnlyBiases", "all-of-it = x_method:AllOfIt"
+    site = install("recxfer-x", "1.2", "\n".join(["[recxfer.methods]", *names]), x_method=PROMISES)
+    (site / "test_x.py").write_text(
+        "from recxfer.testing.method_contract import MethodContract\n"
+        "class TestOnlyBiases(MethodContract):\n"
+        "    method = 'only-biases'\n"
+        "class TestAllOfIt(MethodContract):\n"
+        "    method = 'all-of-it'\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+    told = tests_of(site, "-k", "settings or small", "-rA").stdout
+    ended = re.findall(r"^(PASSED|FAILED) .*::(Test\w+)::(test_\w+)", told, re.MULTILINE)
+    failed = {(name, test) for outcome, name, test in ended if outcome == "FAILED"}
+    small = {"test_a_delta_is_small", "test_a_delta_of_default_settings_is_under_15_percent"}
+    assert failed == {("TestAllOfIt", test) for test in small}, told
+    assert {("PASSED", "TestOnlyBiases", test) for test in small} <= set(ended), told
 
 
 def test_help_reads_no_entry_points(run):

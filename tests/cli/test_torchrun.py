@@ -9,9 +9,10 @@ import pytest
 
 from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT, HISTORY
+from recxfer.testing.commands import answered, prepared, sets
 
 SMALL = [
-    "--epochs", "2", "--batch-size", "64", "--precision", "fp32", "--threads", "1", "--json",
+    "--epochs", "2", "--batch-size", "64", "--precision", "fp32", "--threads", "1",
 ]  # fmt: skip
 SETTINGS = {
     # Views that are the same leave nothing to chance, which each process has its own of.
@@ -20,34 +21,39 @@ SETTINGS = {
 }
 
 
-def recxfer(*words, processes=1):
-    several = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
-    start = [sys.executable, *(several if processes > 1 else []), "-m", "recxfer"]
+def torchrun(*words):
+    """Run a command line in two processes."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     return subprocess.run(
-        [*start, *map(str, words)], capture_output=True, text=True, check=False, timeout=300
+        [*start, "-m", "recxfer", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
+
+
+def together(*words):
+    """Run a command line that succeeds in two processes; return the object of its `--json`."""
+    done = torchrun(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     path = tmp_path_factory.mktemp("toy") / "data"
-    done = recxfer("prepare", "synthetic", path, "--set", "users=300")
-    assert done.returncode == 0, done.stderr
-    return path
+    return prepared("synthetic", path, "users=300").path
 
 
 @pytest.mark.parametrize("objective", SETTINGS)
 def test_two_processes_make_the_run_of_one(objective, toy, tmp_path):
     settings = ["dropout=0.0", "width=16", "max_length=20", *SETTINGS[objective]]
-    words = [word for setting in settings for word in ("--set", setting)]
+    words = ["--objective", objective, *SMALL, *sets(*settings)]
     told, found, losses = {}, {}, {}
-    for processes in (1, 2):
+    for processes, call in ((1, answered), (2, together)):
         run = tmp_path / str(processes)
-        done = recxfer(
-            "pretrain", toy, run, "--objective", objective, *SMALL, *words, processes=processes
-        )
-        assert done.returncode == 0, done.stderr
-        told[processes] = json.loads(done.stdout)
+        told[processes] = call("pretrain", toy, run, *words)
         found[processes] = tensors.load(run / CHECKPOINT)[0]["backbone.item_table.weight"][1:]
         losses[processes] = pl.read_parquet(run / HISTORY)["loss"].to_list()
         assert not (tmp_path / f"{processes}.partial").exists()
@@ -63,19 +69,17 @@ def test_two_processes_make_the_run_of_one(objective, toy, tmp_path):
 def test_resume_and_errors_are_everybodys(toy, tmp_path):
     words = ["pretrain", toy, tmp_path / "run", *SMALL, "--set", "width=16"]
     log = tmp_path / "log.jsonl"
-    assert recxfer(*words, "--log-to", f"jsonl:{log}", processes=2).returncode == 0
+    together(*words, "--log-to", f"jsonl:{log}")
     told = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["epoch"] for line in told if "NDCG@10" in line] == [1, 2]  # the first tells alone
-    again = recxfer(*words, "--resume", processes=2)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["epochs"] == 2
-    taken = recxfer(*words, processes=2)
+    assert together(*words, "--resume")["epochs"] == 2
+    taken = torchrun(*words)
     assert taken.returncode != 0
     assert "exists" in taken.stderr
 
 
 def test_what_works_in_one_process_refuses_several(toy, tmp_path):
-    done = recxfer("evaluate", tmp_path, processes=2)
+    done = torchrun("evaluate", tmp_path)
     assert done.returncode != 0
     assert "torchrun started several processes of `recxfer evaluate`" in done.stderr
 
@@ -88,11 +92,9 @@ def test_processes_need_not_have_the_same_modalities(tmp_path):
         "width=8", "max_length=6", "modality=mixture", "text_width=8", "text_depth=1",
         "text_buckets=50", "image_width=8", "image_depth=1", "image_side=16",
     ]  # fmt: skip
-    done = recxfer("prepare", "synthetic", data, *(w for s in world for w in ("--set", s)))
-    assert done.returncode == 0, done.stderr
-    done = recxfer(
+    prepared("synthetic", data, *world)
+    together(
         "pretrain", data, tmp_path / "run", "--objective", "transrec", *SMALL, "--batch-size", 2,
-        *(word for setting in small for word in ("--set", setting)), processes=2,
+        *sets(*small),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     assert tensors.read_header(tmp_path / "run" / CHECKPOINT)["processes"] == 2

@@ -10,7 +10,7 @@ import pytest
 from recxfer.foundation.errors import CheckpointError, DivergedError, UsageError
 from recxfer.foundation.names import CHECKPOINT, HISTORY, RESUME
 from recxfer.foundation.reporting import SilentReporter
-from recxfer.testing.commands import pretrained, transferred
+from recxfer.testing.commands import pretrained, recxfer, sets, transferred
 from recxfer.training import session
 
 SETTINGS = ["width=16", "max_length=20", "dropout=0.2", "optim.batch_size=8"]
@@ -42,12 +42,7 @@ def test_stopped_anywhere_the_run_ends_in_the_same_bytes(films, whole, tmp_path,
     assert not session.partial_directory(run).exists()
 
 
-def _command(films, run, *more):
-    sets = [part for text in SETTINGS for part in ("--set", text)]
-    return [
-        sys.executable, "-m", "recxfer", "pretrain", str(films), str(run),
-        "--epochs", "4", "--lr", "0.01", "--threads", "1", *sets, *more,
-    ]  # fmt: skip
+WORDS = ["--epochs", "4", "--lr", "0.01", "--threads", "1", *sets(*SETTINGS)]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +51,8 @@ def _command(films, run, *more):
 )
 def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
     run = tmp_path / "run"
-    process = subprocess.Popen(_command(films, run), stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "recxfer", "pretrain", str(films), str(run), *WORDS]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     resume = session.partial_directory(run) / RESUME
     deadline = time.monotonic() + 60
     while not resume.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -69,8 +65,7 @@ def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
     if kill != signal.SIGKILL:
         assert "--resume" in errors
     assert not run.exists()
-    done = subprocess.run(_command(films, run, "--resume"), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    recxfer("pretrain", films, run, *WORDS, "--resume")
     assert (run / CHECKPOINT).read_bytes() == (whole / CHECKPOINT).read_bytes()
 
 
