@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recxfer.foundation.names import PAD
 
@@ -27,7 +28,7 @@ class History:
     """int64 events of each history; 0 is possible (a user without history)."""
 
     time_BL: Tensor | None = None
-    """int64 timestamps, in the dataset's unit, ascending."""
+    """int64 timestamps, in the unit of the dataset."""
 
     @property
     def columns(self) -> dict[str, Tensor]:
@@ -118,7 +119,7 @@ def joined(parts: Sequence[History]) -> History:
     longest = max(part.item_BL.shape[1] for part in parts)
     padded = [
         {
-            name: torch.nn.functional.pad(column_CL, (0, longest - column_CL.shape[1]), value=PAD)
+            name: F.pad(column_CL, (0, longest - column_CL.shape[1]), value=PAD)
             for name, column_CL in part.columns.items()
         }
         for part in parts

@@ -18,8 +18,8 @@ from recxfer.foundation.names import PAD
 
 def crop(history: History, keep: float, generator: torch.Generator) -> History:
     """A contiguous part of each history: `keep` of its events, rounded down, one at least."""
-    # In double, 0.29 of 100 events is a hair below 29 events.
     length_B = history.length_B
+    # In double, 0.29 of 100 events is a hair below 29 events.
     kept_B = (length_B.double() * keep + 1e-9).long().clamp_(min=1).minimum(length_B)
     start_B = _uniform(length_B - kept_B + 1, generator)
     return _stretch(history, start_B, kept_B)

@@ -142,10 +142,8 @@ class UAFModel(nn.Module):
     def logits(self, batch: Batch) -> Tensor:
         """Log-odds of fine-tuning each block (B, N)."""
         assert self.policy is not None
-        own = self.policy.item_table
-        history = batch.history
-        embedded_BLD = self.user.backbone.embed(history) if own is None else own(history.item_BL)
-        logit_BN: Tensor = self.policy(embedded_BLD, history.length_B)
+        embedded_BLD = self.user.backbone.embed(batch.history, self.policy.item_table)
+        logit_BN: Tensor = self.policy(embedded_BLD, batch.history.length_B)
         return logit_BN
 
     def vectors(
