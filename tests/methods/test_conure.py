@@ -163,14 +163,15 @@ def test_the_largest_rate_within_the_tolerance_is_found(bases, films, tmp_path):
 
 def test_faults_are_told_apart_and_leave_nothing(bases, films, books, tmp_path):
     base = bases["sasrec", "next-item"]
-    learn(base, films, tmp_path / "one", "profile:taste", settings=["prune=0.05"], epochs=1)
+    learn(base, films, tmp_path / "one", "profile:taste", epochs=1)
+    learn(base, films, tmp_path / "full", "profile:taste", settings=["prune=0.05"], epochs=1)
     learn(base, films, tmp_path / "tuned", "profile:taste", method="finetune", epochs=1)
     learn(base, films, tmp_path / "patched", "profile:taste", method="peterrec", epochs=1)
     there = sorted(tmp_path.iterdir())
     for begin, dataset, task, method, error, told in (
         ("one", films, "profile:taste", "conure", UsageError, "already, as task 2"),
         ("one", films, "next-item", "conure", UsageError, "already, as task 1"),
-        ("one", films, "profile:group", "conure", CheckpointError, "are left free"),
+        ("full", films, "profile:group", "conure", CheckpointError, "are left free"),
         ("one", films, "profile:group", "finetune", CheckpointError, "belong to one task"),
         ("one", films, "profile:group", "lora", CheckpointError, "only pretrained"),
         ("tuned", films, "profile:group", "conure", CheckpointError, "that all share"),
