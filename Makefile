@@ -50,6 +50,12 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist wo
 test: $(STAMP)
 	$(PYTEST)
 
+# What trains no run: about half a minute of one core.
+FAST := tests/test_floors.py tests/foundation tests/data tests/preparing tests/models \
+	$(addprefix tests/evaluation/test_,continual.py metrics.py ranking.py) \
+	$(addprefix tests/contracts/test_,backbones.py sources.py) tests/commands/test_prepare.py \
+	$(addprefix tests/cli/test_,commands.py content.py prepare_output.py settings.py sources.py)
+
 test-fast: $(STAMP)
 	$(PYTEST) -m "not slow" $(FAST)
 
