@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from docs.results.stamps import UNKNOWN, commit_now
 from recxfer.data.dataset import Dataset
@@ -131,6 +132,7 @@ def class_metrics(score_RC: Array, target_R: NDArray[np.int64]) -> dict[str, Fun
 class Untrained(VectorLearner[Any]):
     """A way to rank that no phase trains: base of what a page compares methods with."""
 
+    @override
     def loss(self, model: Any, batch: Batch, rng: Rng) -> Tensor:
         """Return a constant."""
         return torch.zeros(())

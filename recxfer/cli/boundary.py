@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from recxfer.foundation.errors import DataError, RecxferError, ResourceError, UsageError
 from recxfer.foundation.signals import Terminated, raised_on_sigterm
@@ -94,11 +95,13 @@ class Boundary(TyperGroup):
     It lives inside the application, so that tests that invoke the application see the real codes.
     """
 
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Note how errors are wanted, before any argument of a command can be wrong."""
         ctx.obj = {"as_json": "--json" in args, "debug": "--debug" in args}
         return super().parse_args(ctx, args)
 
+    @override
     def invoke(self, ctx: Any) -> Any:
         """Run the command; on an exception tell it and leave with its exit code."""
         try:

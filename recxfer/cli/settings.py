@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from typer.core import TyperCommand
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from recxfer.foundation.config import Config
@@ -23,6 +24,7 @@ _SHOWS_SETTINGS: Final = "recxfer.shows_settings"
 class Command(TyperCommand):
     """A command whose arguments can be left out where only its settings are asked for."""
 
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse with optional arguments first, where the flag occurs; anew if it was a value."""
         if FLAG in args:
@@ -34,6 +36,7 @@ class Command(TyperCommand):
             ctx.params.clear()
         return super().parse_args(ctx, args)
 
+    @override
     def get_params(self, ctx: Any) -> list[Any]:
         """List the parameters; an argument that can be left out is its own name then."""
         params: list[Any] = super().get_params(ctx)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field
+from typing_extensions import override
 
 from recxfer.commands.training_config import LearnedPeople, TrainingConfig
 from recxfer.foundation.config import Component, Config, Settings
@@ -65,6 +66,7 @@ class TransferConfig(TrainingConfig):
             "data": self.data,
         }
 
+    @override
     def with_seed(self, seed: int) -> Self:
         """Return the same for one of several seeds; of a base over seeds, the run of that one."""
         config = super(TransferConfig, self).with_seed(seed)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from typing_extensions import override
 
 AnswerT = TypeVar("AnswerT")
 
@@ -148,6 +149,7 @@ class _Gather(torch.autograd.Function):
     """Rows of unequal number travel padded to the largest."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, own_NX: Tensor) -> Tensor:
         world, mine = dist.get_world_size(), dist.get_rank()
         size = torch.tensor([own_NX.shape[0]], device=own_NX.device)
@@ -162,6 +164,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat([part[:number] for part, number in zip(parts, counts, strict=True)])
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_gathered_AX: Tensor) -> Tensor:
         d_gathered_AX = d_gathered_AX.contiguous()
         dist.all_reduce(d_gathered_AX)

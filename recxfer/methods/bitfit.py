@@ -6,6 +6,8 @@ Transformer-based Masked Language-models (ACL 2022, arXiv 2106.10199), section 3
 
 from typing import ClassVar, final
 
+from typing_extensions import override
+
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
@@ -25,6 +27,7 @@ class BitFit(Method[BitFitConfig]):
     needs: ClassVar[Needs] = Needs()
     parameter_efficient: ClassVar[bool] = True
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train biases, tokens and head."""
         model = user_model(base, task, self.config.readout, rng)

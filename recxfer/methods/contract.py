@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, final
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
@@ -88,11 +89,13 @@ class VectorLearner(Learner[LearnsT_contra]):
         """
 
     @final
+    @override
     def num_outputs(self, model: LearnsT_contra) -> int:
         """Return the rows of the output layer."""
         return self.output(model).weight_VD.shape[0]
 
     @final
+    @override
     def scores(
         self, model: LearnsT_contra, batch: Batch, candidate_BN: Tensor | None = None
     ) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, final
 
 from pydantic import Field
 from torch import nn
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import CheckpointError, UsageError
@@ -67,6 +68,7 @@ class Conure(Method[ConureConfig]):
     config_type: ClassVar[type[Config]] = ConureConfig
     needs: ClassVar[Needs] = Needs(continues="owned", first_task=True)
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Share out the kernels, and train those entries that no earlier task owns.
 

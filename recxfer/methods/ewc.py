@@ -12,6 +12,7 @@ from typing import ClassVar, final
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
@@ -47,6 +48,7 @@ class EWC(Method[EWCConfig]):
     config_type: ClassVar[type[Config]] = EWCConfig
     needs: ClassVar[Needs] = Needs(continues="shared")
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train all weights of the base, held back by what its tasks depend on."""
         model = further_model(base, task, self.config.readout, rng, tied=True)
@@ -68,6 +70,7 @@ class EWCLearner(TaskLearner):
         self._springs: list[tuple[nn.Parameter, Tensor, Tensor]] = []
         """Parameter, where it was, and how much earlier tasks depend on it."""
 
+    @override
     def observe(self, model: UserModel, rows: Rows) -> None:
         """Measure what earlier tasks depend on, at the weights of the base."""
         super().observe(model, rows)
@@ -80,6 +83,7 @@ class EWCLearner(TaskLearner):
             (p, p.detach().clone(), fisher[id(p)]) for p in model.backbone.parameters()
         ]
 
+    @override
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
         """Add the penalty to the loss of the task (equation 3)."""
         penalty = torch.stack(

@@ -7,6 +7,8 @@ and, task after task, the network that forgets (SinMoAll in Conure, table 2).
 from dataclasses import replace
 from typing import ClassVar, final
 
+from typing_extensions import override
+
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
@@ -29,6 +31,7 @@ class FineTune(Method[FineTuneConfig]):
     config_type: ClassVar[type[Config]] = FineTuneConfig
     needs: ClassVar[Needs] = Needs(continues="shared")
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train all weights of the base."""
         keeps_tasks = base.transferred or self.config.keep_pretraining

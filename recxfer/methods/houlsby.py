@@ -8,6 +8,7 @@ trains, not the patches alone. It starts at exactly the identity; the paper's st
 from typing import ClassVar, final
 
 from pydantic import Field
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
@@ -32,6 +33,7 @@ class Houlsby(Method[HoulsbyConfig]):
     needs: ClassVar[Needs] = Needs()
     parameter_efficient: ClassVar[bool] = True
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Graft an adapter behind every sublayer."""
         rng.seed_all("patches")

@@ -6,6 +6,7 @@ FineLast1 and FineLast2 in PeterRec, table 2.
 from typing import ClassVar, final
 
 from pydantic import Field
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import ConfigError
@@ -29,6 +30,7 @@ class LastLayers(Method[LastLayersConfig]):
     config_type: ClassVar[type[Config]] = LastLayersConfig
     needs: ClassVar[Needs] = Needs()
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train the highest blocks and what stands above them.
 

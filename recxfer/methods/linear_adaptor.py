@@ -6,6 +6,8 @@ The plain way to use a pretrained encoder of texts or pictures in a recommender,
 
 from typing import ClassVar, final
 
+from typing_extensions import override
+
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.content_method import CONTENT_NEEDS
@@ -26,6 +28,7 @@ class LinearAdaptor(Method[LinearAdaptorConfig]):
     config_type: ClassVar[type[Config]] = LinearAdaptorConfig
     needs: ClassVar[Needs] = CONTENT_NEEDS
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Put a linear layer behind each frozen encoder."""
         return adapt_features(self.config, base, rng, linear_adaptor, learner_of(self.config))

@@ -8,6 +8,7 @@ an update, so that the method means the same on convolutions.
 from typing import ClassVar, final
 
 from pydantic import Field
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
@@ -35,6 +36,7 @@ class LoRA(Method[LoRAConfig]):
     needs: ClassVar[Needs] = Needs()
     parameter_efficient: ClassVar[bool] = True
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Put low-rank updates on the frozen kernels."""
         rank = self.config.rank or max(1, base.backbone.width // 16)

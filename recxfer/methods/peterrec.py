@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 from torch import nn
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
@@ -45,6 +46,7 @@ class PeterRec(Method[PeterRecConfig]):
     needs: ClassVar[Needs] = Needs()
     parameter_efficient: ClassVar[bool] = True
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Graft patches onto the frozen backbone."""
         config = self.config

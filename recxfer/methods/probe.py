@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal, final
 
 from torch import Tensor
+from typing_extensions import override
 
 from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
@@ -35,6 +36,7 @@ class Probe(Method[ProbeConfig]):
     needs: ClassVar[Needs] = Needs()
     parameter_efficient: ClassVar[bool] = True
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train a head on vectors that are computed once.
 

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, final
 import torch
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
@@ -48,6 +49,7 @@ class Replay(Method[ReplayConfig]):
     config_type: ClassVar[type[Config]] = ReplayConfig
     needs: ClassVar[Needs] = Needs(continues="shared")
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train all weights of the base and of its tasks."""
         model = further_model(base, task, self.config.readout, rng, tied=True)
@@ -70,6 +72,7 @@ class ReplayLearner(TaskLearner):
         self._earlier, self._rng = earlier, rng
         self._memory: list[Rows] = []
 
+    @override
     def observe(self, model: UserModel, rows: Rows) -> None:
         """Remember rows of earlier tasks, beside what the task itself counts."""
         super().observe(model, rows)
@@ -80,6 +83,7 @@ class ReplayLearner(TaskLearner):
             drawn = torch.randperm(len(known), generator=self._rng.generator("memory", place))
             self._memory.append(known.take(drawn[: self._most]))
 
+    @override
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
         """Add the loss of as many rows of one earlier task."""
         generator = rng.generator("replay")

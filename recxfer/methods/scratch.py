@@ -6,6 +6,8 @@ What pretraining must beat (PeterZero in PeterRec, table 2).
 from dataclasses import replace
 from typing import ClassVar, final
 
+from typing_extensions import override
+
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
@@ -25,6 +27,7 @@ class Scratch(Method[ScratchConfig]):
     config_type: ClassVar[type[Config]] = ScratchConfig
     needs: ClassVar[Needs] = Needs(base="architecture")
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Draw the weights of the base's architecture anew."""
         old = base.backbone

@@ -5,6 +5,7 @@ from copy import deepcopy
 from typing import Literal
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.rng import Rng
@@ -36,10 +37,12 @@ class TaskLearner(VectorLearner[UserModel]):
         self._config = config
         self._item_loss: ItemLoss | None = None
 
+    @override
     def observe(self, model: UserModel, rows: Rows) -> None:
         """Count how often items occur, for drawing negatives."""
         self._item_loss = ItemLoss.of_rows(self._config, rows, self.num_outputs(model))
 
+    @override
     def loss(self, model: UserModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss of every position, of a target item, or of a class."""
         if batch.target_B is None:
@@ -53,12 +56,14 @@ class TaskLearner(VectorLearner[UserModel]):
             return softmax_loss(user_BD, output.weight_VD, target_B, output.bias_V)
         return self._observed(user_BD, output, target_B, rng.generator("negatives"))
 
+    @override
     def represent(self, model: UserModel, batch: Batch) -> Tensor:
         """Encode each row, unless that was done once for all."""
         if batch.cached_BD is not None:
             return batch.cached_BD
         return model.user_vectors(batch.history)
 
+    @override
     def output(self, model: UserModel) -> Output:
         """Return the model's output layer."""
         return model.output()

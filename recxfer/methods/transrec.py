@@ -16,6 +16,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation import distributed
@@ -97,6 +98,7 @@ class ContentLearner(VectorLearner[ContentModel]):
         self._user_R = self._start_R = torch.zeros(0, dtype=torch.int64)
         self._count_V1 = torch.zeros(0, dtype=torch.int64)
 
+    @override
     def observe(self, model: ContentModel, rows: Rows) -> None:
         """Count how often items occur, and note who met them."""
         num_items = model.backbone.num_items
@@ -105,6 +107,7 @@ class ContentLearner(VectorLearner[ContentModel]):
         count_V = count_outputs(rows, num_items)
         self._count_V1 = torch.cat([count_V.new_zeros(1), count_V])
 
+    @override
     def loss(self, model: ContentModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss; each distinct item of the batch is encoded once."""
         in_batch = self._config.loss == "in-batch"
@@ -114,6 +117,7 @@ class ContentLearner(VectorLearner[ContentModel]):
         # A batch without a single image gives the encoder of images no gradient.
         return distributed.reaching(loss, list(model.parameters()))
 
+    @override
     def represent(self, model: ContentModel, batch: Batch) -> Tensor:
         """Read the hidden state at the last event."""
         backbone = model.backbone
@@ -124,6 +128,7 @@ class ContentLearner(VectorLearner[ContentModel]):
             hidden_BLD = backbone(batch.history)
         return self._of_users(last_positions(hidden_BLD, batch.history.length_B))
 
+    @override
     def output(self, model: ContentModel) -> Output:
         """Return the vectors of all items that are attached."""
         return Output(self._of_items(model.output().weight_VD))
@@ -219,19 +224,23 @@ class TransRec(Objective[TransRecConfig]):
     smallest_batch: ClassVar[int] = 2
 
     @property
+    @override
     def causal(self) -> bool:
         """Whether the user encoder looks only to the left."""
         return self.config.readout == "causal"
 
     @property
+    @override
     def content(self) -> ContentConfig:
         """The item encoders."""
         return self.config
 
+    @override
     def build(self, backbone: Backbone, rng: Rng) -> Pretraining[NextItemModel]:
         """Build nothing but item encoders and user encoder."""
         return Pretraining(model=NextItemModel(backbone, tied=True), learner=self.item_learner())
 
+    @override
     def item_learner(self) -> ContentLearner:
         """Return the learner of items by their content."""
         return ContentLearner(self.config)
@@ -256,6 +265,7 @@ class TransRecTransfer(Method[TransRecTransferConfig]):
     config_type: ClassVar[type[Config]] = TransRecTransferConfig
     needs: ClassVar[Needs] = CONTENT_NEEDS
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train the whole base; nothing in it knows an item by its number.
 

@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Literal, final
 import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
@@ -180,6 +181,7 @@ class UAFLearner(VectorLearner[UAFModel]):
 
         self._negatives: NegativeSampler | None = None
 
+    @override
     def observe(self, model: UAFModel, rows: Rows) -> None:
         """Count items for the loss of the task, and for the negatives of the reward."""
         self._usual.observe(model.user, rows)
@@ -196,6 +198,7 @@ class UAFLearner(VectorLearner[UAFModel]):
         """Learn decisions from rewards."""
         self._rewarded = True
 
+    @override
     def loss(self, model: UAFModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss of the task under the decisions of the policy."""
         assert batch.target_B is not None, "uaf learns from rows with targets"
@@ -216,6 +219,7 @@ class UAFLearner(VectorLearner[UAFModel]):
             user_BD = self.represent(model, batch)
         return self._usual.loss_of(model.user, user_BD, batch.target_B, rng)
 
+    @override
     def represent(self, model: UAFModel, batch: Batch) -> Tensor:
         """Encode each row through the blocks that the policy takes."""
         if batch.cached_BD is not None:
@@ -243,10 +247,12 @@ class UAFLearner(VectorLearner[UAFModel]):
         gate_BN[:, sorted(may_take(self._config, model.num_blocks))] = 1
         return gate_BN
 
+    @override
     def diagnostics(self, model: UAFModel, batch: Batch) -> dict[str, Tensor]:
         """Return `decisions`: see `gates`."""
         return {"decisions": self.gates(model, batch)}
 
+    @override
     def output(self, model: UAFModel) -> Output:
         """Return the output layer of the user model."""
         return model.user.output()
@@ -304,6 +310,7 @@ class UAF(Method[UAFConfig]):
     config_type: ClassVar[type[Config]] = UAFConfig
     needs: ClassVar[Needs] = Needs(tasks=frozenset({"cross-domain", "profile"}))
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Copy the blocks, and put a policy before them."""
         config, backbone = self.config, base.backbone

@@ -14,6 +14,7 @@ paper's transductive setting).
 from typing import ClassVar, Literal, final
 
 from pydantic import Field
+from typing_extensions import override
 
 from recxfer.data.rows import Rows
 from recxfer.foundation.config import Config
@@ -50,6 +51,7 @@ class UniSRecConfig(FrozenFeaturesConfig):
 class FittedLearner(ContentLearner):
     """Learn as ever, from whitenings that begin at those of the items that occur in training."""
 
+    @override
     def observe(self, model: ContentModel, rows: Rows) -> None:
         """Fit the whitenings, beside what the loss counts."""
         super().observe(model, rows)
@@ -69,6 +71,7 @@ class UniSRec(Method[UniSRecConfig]):
     config_type: ClassVar[type[Config]] = UniSRecConfig
     needs: ClassVar[Needs] = CONTENT_NEEDS
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Put whitening experts behind each frozen encoder."""
         config = self.config

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.ragged import flat_indices, owners
 from recxfer.data.rows import Batch, Rows
@@ -65,6 +66,7 @@ class UserKNNModel(nn.Module):
         size = (self.num_people, self.num_items + 1)
         return torch.sparse_coo_tensor(at_2X, unit_X, size, check_invariants=False).coalesce()
 
+    @override
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """A checkpoint says how long the lists are."""
         for name, _ in self.named_buffers():
@@ -80,6 +82,7 @@ class UserKNNLearner(VectorLearner[UserKNNModel]):
         self._config, self._rng = config, rng
         self._profiles: Tensor | None = None
 
+    @override
     def observe(self, model: UserKNNModel, rows: Rows) -> None:
         """Keep histories and choices of (some) training people."""
         self._profiles = None
@@ -98,10 +101,12 @@ class UserKNNLearner(VectorLearner[UserKNNModel]):
         else:
             model.voter_Y, model.vote_Y = _distinct(person_R, rows.target_R)
 
+    @override
     def loss(self, model: UserKNNModel, batch: Batch, rng: Rng) -> Tensor:
         """Return a constant: no phase trains."""
         return -model.log_frequency_V.mean()
 
+    @override
     def represent(self, model: UserKNNModel, batch: Batch) -> Tensor:
         """Compute cosines with the nearest people (B, people), zero for all others."""
         if self._profiles is None:
@@ -118,6 +123,7 @@ class UserKNNLearner(VectorLearner[UserKNNModel]):
         best = cosine_BU.topk(min(self._config.neighbours, cosine_BU.shape[1]), dim=1)
         return torch.zeros_like(cosine_BU).scatter_(1, best.indices, best.values)
 
+    @override
     def output(self, model: UserKNNModel) -> Output:
         """Return the layer in which each person votes for what they chose."""
         size = (model.log_frequency_V.numel(), model.num_people)
@@ -133,6 +139,7 @@ class UserKNN(Method[UserKNNConfig]):
     config_type: ClassVar[type[Config]] = UserKNNConfig
     needs: ClassVar[Needs] = Needs(base="none", items="any")
 
+    @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Remember the training people; of the base only the number of its items is used."""
         own_items = task.kind == "next-item" and not task.same_vocabulary

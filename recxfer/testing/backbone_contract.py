@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.history import COLUMNS, History
 from recxfer.models.adapters.low_rank import add_low_rank
@@ -258,6 +259,7 @@ class _WrittenOut(nn.Module):
         super().__init__()
         self.sublayer, self.patch = patched.sublayer, patched.patch
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """The sublayer's output and the patch of it."""
         mapped_BLD: Tensor = self.sublayer(hidden_BLD, real_BL)

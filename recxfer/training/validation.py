@@ -130,11 +130,11 @@ class Validation:
 
     @property
     def metric(self) -> str:
-        """See `Validates.metric`."""
+        """The metric that chooses the best epoch."""
         return self.chosen.name
 
     def quality(self, figures: Mapping[str, float]) -> float:
-        """See `Validates.quality`."""
+        """Return the value of `metric`, negative where lower is better."""
         value = figures[self.metric]
         return value if self.chosen.metric.higher_is_better else -value
 
@@ -180,7 +180,7 @@ class PeopleValidation:
     people: Rows
     ranking: Validation | None
     metric: str
-    """See `Validates.metric`."""
+    """The metric that chooses the best epoch."""
 
     reporter: Reporter
 
@@ -212,7 +212,7 @@ class PeopleValidation:
         return cls(measure, people, ranking, chosen, reporter)
 
     def quality(self, figures: Mapping[str, float]) -> float:
-        """See `Validates.quality`."""
+        """Return the value of `metric`, negative where lower is better."""
         if self.ranking is None or self.metric == RECOGNITION:
             return figures[self.metric]
         return self.ranking.quality(figures)

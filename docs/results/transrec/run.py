@@ -21,6 +21,7 @@ from typing import Any
 import polars as pl
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from docs.results.experiments import (
     Bench,
@@ -219,6 +220,7 @@ class Static(Untrained):
     def __init__(self, vector_VD: Tensor) -> None:  # V items, D width
         self.vector_VD = vector_VD
 
+    @override
     def represent(self, model: nn.Module, batch: Batch) -> Tensor:
         """User vectors."""
         place_BL = torch.arange(batch.history.item_BL.shape[1]) - batch.history.length_B[:, None]
@@ -226,6 +228,7 @@ class Static(Untrained):
         padded_VD = torch.cat([torch.zeros(1, self.vector_VD.shape[1]), self.vector_VD])
         return torch.einsum("bl,bld->bd", read_BL, padded_VD[batch.history.item_BL])
 
+    @override
     def output(self, model: nn.Module) -> Output:
         """What scores items."""
         return Output(self.vector_VD)
@@ -315,12 +318,14 @@ class Altered(Untrained):
         self.learner, self.mean_D = learner, mean_D
         self.seen: list[Tensor] = []
 
+    @override
     def represent(self, model: nn.Module, batch: Batch) -> Tensor:
         """User vectors."""
         hidden_BD = self.learner.represent(model, batch)
         self.seen.append(hidden_BD)
         return hidden_BD - self.mean_D
 
+    @override
     def output(self, model: nn.Module) -> Output:
         """What scores items."""
         return self.learner.output(model)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from docs.results.experiments import Row, Untrained, class_metrics, ranking_metrics
 from recxfer.data.rows import Batch, Rows
@@ -126,10 +127,12 @@ class Under(Untrained):
     def __init__(self, learner: UAFLearner, gates: Tensor) -> None:
         self.learner, self.gates = learner, gates
 
+    @override
     def represent(self, model: UAFModel, batch: Batch) -> Tensor:
         """User vectors under the given decisions."""
         return self.learner.represent_under(model, batch, self.gates[batch.row_B])
 
+    @override
     def output(self, model: UAFModel) -> Output:
         """What scores items or classes."""
         return self.learner.output(model)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.evaluation.metrics.contract import Array, Functional, Mean, Metric, Need, Predictions
 
@@ -23,6 +24,7 @@ class Accuracy(Metric):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Count 1 for each case that is told right."""
         return Mean((_predicted(cases) == cases.target_R).astype(np.float64))
@@ -34,6 +36,7 @@ class BalancedAccuracy(Metric):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Average the accuracy of each class."""
         right_R = (_predicted(cases) == cases.target_R).astype(np.float64)
@@ -53,6 +56,7 @@ class MacroF1(Metric):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Average the F1 of each class."""
         num_classes = _scores(cases).shape[1]
@@ -77,6 +81,7 @@ class AUC(Metric):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Average the area of each class, or take that of the second of two."""
         score_RC, target_R = _scores(cases), cases.target_R
@@ -96,11 +101,13 @@ class LogLikelihood(Metric):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Take the log probability of each case's class."""
         loss_R = F.cross_entropy(*self._tensors(cases), reduction="none")
         return Mean(-loss_R.double().numpy())
 
+    @override
     def value(self, cases: Predictions, k: int) -> float:
         """Average in float32, as the histories of all runs have it."""
         return -float(F.cross_entropy(*self._tensors(cases)))

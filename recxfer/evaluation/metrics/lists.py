@@ -3,6 +3,7 @@
 from typing import ClassVar, final
 
 import numpy as np
+from typing_extensions import override
 
 from recxfer.evaluation.metrics.contract import Functional, Metric, Need, Predictions, Whole
 
@@ -14,6 +15,7 @@ class Coverage(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({"lists"})
     cut: ClassVar[bool] = True
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Count the different items of all lists."""
         assert cases.item_RK is not None

@@ -7,6 +7,7 @@ Handbook, 2nd edition, 2015): mean self-information of the recommended items.
 from typing import ClassVar, final
 
 import numpy as np
+from typing_extensions import override
 
 from recxfer.evaluation.metrics.contract import Functional, Mean, Metric, Need, Predictions
 
@@ -21,6 +22,7 @@ class Novelty(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({"lists", "popularity"})
     cut: ClassVar[bool] = True
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Average the self-information of each list."""
         assert cases.item_RK is not None

@@ -6,6 +6,7 @@ Shape letters: R cases.
 from typing import ClassVar, final
 
 import numpy as np
+from typing_extensions import override
 
 from recxfer.evaluation.metrics.contract import Array, Functional, Mean, Metric, Need, Predictions
 
@@ -17,6 +18,7 @@ class HitRate(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({"ranks"})
     cut: ClassVar[bool] = True
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Count 1 for each target among the first k."""
         rank_R = _ranks(cases)
@@ -30,6 +32,7 @@ class NDCG(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({"ranks"})
     cut: ClassVar[bool] = True
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Discount each target among the first k by its rank."""
         rank_R = _ranks(cases)
@@ -43,6 +46,7 @@ class MRR(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({"ranks"})
     cut: ClassVar[bool] = True
 
+    @override
     def of(self, cases: Predictions, k: int) -> Functional:
         """Divide 1 by the rank of each target among the first k."""
         rank_R = _ranks(cases)

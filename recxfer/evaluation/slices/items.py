@@ -4,6 +4,7 @@ from typing import ClassVar, final
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
@@ -21,6 +22,7 @@ class ItemFrequency(Slicer):
 
     needs: ClassVar[frozenset[SlicerNeed]] = frozenset({"items"})
 
+    @override
     def slices(self, run: Run, rows: Rows, target: Dataset) -> list[Slice]:
         """Count the training events of each target item."""
         assert rows.target_R is not None
@@ -34,6 +36,7 @@ class ItemAge(Slicer):
 
     needs: ClassVar[frozenset[SlicerNeed]] = frozenset({"items", "times"})
 
+    @override
     def slices(self, run: Run, rows: Rows, target: Dataset) -> list[Slice]:
         """Compare the time of each case with the first training event of its item."""
         assert rows.target_R is not None

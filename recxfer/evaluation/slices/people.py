@@ -4,6 +4,7 @@ from typing import ClassVar, final
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from recxfer.data.dataset import Dataset
 from recxfer.data.rows import Rows
@@ -15,6 +16,7 @@ from recxfer.runs.run import Run
 class HistoryLength(Slicer):
     """Cases by the number of events of the history that are read."""
 
+    @override
     def slices(self, run: Run, rows: Rows, target: Dataset) -> list[Slice]:
         """Count the events of each history."""
         return by_bins(rows.length_R.numpy(), (0, 5, 20, 50, 100))
@@ -26,6 +28,7 @@ class TargetEvents(Slicer):
 
     needs: ClassVar[frozenset[SlicerNeed]] = frozenset({"items"})
 
+    @override
     def slices(self, run: Run, rows: Rows, target: Dataset) -> list[Slice]:
         """Count the training events of each person."""
         events = target.events
@@ -39,6 +42,7 @@ class Label(Slicer):
 
     needs: ClassVar[frozenset[SlicerNeed]] = frozenset({"classes"})
 
+    @override
     def slices(self, run: Run, rows: Rows, target: Dataset) -> list[Slice]:
         """Part the cases by their class, in the order of the classes."""
         assert rows.target_R is not None

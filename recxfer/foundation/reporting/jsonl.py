@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
+from typing_extensions import override
+
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.reporting.log import Log
 
@@ -14,8 +16,9 @@ from recxfer.foundation.reporting.log import Log
 class JsonlLog(Log):
     """One object a line: `step` and the values; null where a number is not finite."""
 
+    @override
     def __init__(self, place: str) -> None:
-        """See `Log`: make the file, or find it."""
+        """Make the file, unless it exists."""
         super().__init__(place)
         self._path = Path(place)
         try:
@@ -27,8 +30,9 @@ class JsonlLog(Log):
                 hint="log to another file",
             ) from error
 
+    @override
     def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Log.record`: written and closed, a few times an epoch."""
+        """Append a line and close the file; this happens a few times an epoch."""
         line = json.dumps({"step": step, **{name: _json(v) for name, v in values.items()}})
         with self._path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")

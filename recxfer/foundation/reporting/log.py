@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from typing_extensions import override
+
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.registry import suggestion
 from recxfer.foundation.reporting import REPORTERS, SilentReporter
@@ -24,8 +26,9 @@ class Log(SilentReporter, ABC):
         super().__init__()
 
     @abstractmethod
+    @override
     def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Reporter.record`."""
+        """Write figures to the place."""
 
 
 def logs() -> list[str]:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
+from typing_extensions import override
+
 from recxfer.foundation.reporting.contract import Progress, Reporter
 
 
-class Many:
+class Many(Reporter):
     """A reporter that is watched, and others that listen.
 
     A listener that fails is left out from then on, with one warning: it must not end what it
@@ -24,24 +26,25 @@ class Many:
         self._watched = watched
         self._listeners = dict(listeners)
 
+    @override
     def note(self, message: str) -> None:
-        """See `Reporter.note`."""
         self._watched.note(message)
         self._tell(lambda listener: listener.note(message))
 
+    @override
     def warn(self, message: str) -> None:
-        """See `Reporter.warn`."""
         self._watched.warn(message)
         self._tell(lambda listener: listener.warn(message))
 
+    @override
     def progress(
         self, description: str, total: int | None, unit: str
     ) -> AbstractContextManager[Progress]:
-        """See `Reporter.progress`: of the one that is watched."""
+        """Show progress in the watched reporter alone."""
         return self._watched.progress(description, total, unit)
 
+    @override
     def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Reporter.record`."""
         self._watched.record(step, values)
         self._tell(lambda listener: listener.record(step, values))
 

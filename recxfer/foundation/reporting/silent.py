@@ -4,31 +4,36 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from recxfer.foundation.reporting.contract import Progress
+from typing_extensions import override
+
+from recxfer.foundation.reporting.contract import Progress, Reporter
 
 
-class _Unwatched:
+class _Unwatched(Progress):
+    @override
     def advance(self, count: int = 1, **fields: float | str) -> None:
-        """Nobody watches."""
+        """Show nothing."""
 
 
 @dataclass
-class SilentReporter:
+class SilentReporter(Reporter):
     """Shows nothing; keeps the warnings for whoever asks."""
 
     warnings: list[str] = field(default_factory=list)
 
+    @override
     def note(self, message: str) -> None:
-        """See `Reporter.note`."""
+        """Show nothing."""
 
+    @override
     def warn(self, message: str) -> None:
-        """See `Reporter.warn`."""
         self.warnings.append(message)
 
     @contextmanager
+    @override
     def progress(self, description: str, total: int | None, unit: str) -> Iterator[Progress]:
-        """See `Reporter.progress`."""
         yield _Unwatched()
 
+    @override
     def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Reporter.record`."""
+        """Keep nothing."""

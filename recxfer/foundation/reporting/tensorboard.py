@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import final
 
+from typing_extensions import override
+
 from recxfer.foundation.errors import DataError, UsageError
 from recxfer.foundation.reporting.log import Log
 
@@ -11,8 +13,9 @@ from recxfer.foundation.reporting.log import Log
 class TensorBoardLog(Log):
     """One scalar for each number, under its name; text is left out."""
 
+    @override
     def __init__(self, place: str) -> None:
-        """See `Log`: begin an event file in the directory."""
+        """Begin an event file in the directory."""
         super().__init__(place)
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -29,8 +32,8 @@ class TensorBoardLog(Log):
                 hint="log to another directory",
             ) from error
 
+    @override
     def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Log.record`."""
         for name, value in values.items():
             if not isinstance(value, str):
                 self._writer.add_scalar(name, value, step)

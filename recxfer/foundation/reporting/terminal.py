@@ -17,8 +17,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Display
 from rich.text import Text
+from typing_extensions import override
 
-from recxfer.foundation.reporting.contract import Progress
+from recxfer.foundation.reporting.contract import Progress, Reporter
 
 LOG_SECONDS = 15.0
 """Where stderr is no terminal, progress writes a line this often at most."""
@@ -27,6 +28,7 @@ LOG_SECONDS = 15.0
 class _Rate(ProgressColumn):
     """Units per second."""
 
+    @override
     def render(self, task: Task) -> Text:
         """What the column shows."""
         speed = task.finished_speed or task.speed
@@ -36,21 +38,21 @@ class _Rate(ProgressColumn):
 
 
 @dataclass
-class _Bar:
+class _Bar(Progress):
     """Progress drawn as one line of a rich display."""
 
     display: Display
     task: TaskID
 
+    @override
     def advance(self, count: int = 1, **fields: float | str) -> None:
-        """See `Progress.advance`."""
         if fields:
             self.display.update(self.task, shown=_text(fields))
         self.display.advance(self.task, count)
 
 
 @dataclass
-class _Log:
+class _Log(Progress):
     """Progress for files and pipes: a line now and then."""
 
     console: Console
@@ -61,8 +63,8 @@ class _Log:
     fields: dict[str, float | str] = field(default_factory=dict)
     written: float = field(default_factory=time.monotonic)
 
+    @override
     def advance(self, count: int = 1, **fields: float | str) -> None:
-        """See `Progress.advance`."""
         self.done += count
         self.fields |= fields
         if time.monotonic() - self.written >= LOG_SECONDS:
@@ -72,7 +74,7 @@ class _Log:
             self.console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
-class RichReporter:
+class RichReporter(Reporter):
     """Bars with rate and time left where stderr is a terminal, else a line now and then.
 
     Keeps the warnings, too.
@@ -83,18 +85,18 @@ class RichReporter:
         self._open: Display | None = None
         self.warnings: list[str] = []
 
+    @override
     def note(self, message: str) -> None:
-        """See `Reporter.note`."""
         self._print(message, "dim")
 
+    @override
     def warn(self, message: str) -> None:
-        """See `Reporter.warn`."""
         self.warnings.append(message)
         self._print(f"warning: {message}", "yellow")
 
     @contextmanager
+    @override
     def progress(self, description: str, total: int | None, unit: str) -> Iterator[Progress]:
-        """See `Reporter.progress`."""
         if not self._console.is_terminal:
             yield _Log(self._console, description, total, unit)
             return
@@ -127,8 +129,9 @@ class RichReporter:
             finally:
                 self._open = None
 
+    @override
     def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """See `Reporter.record`: progress shows the latest figures."""
+        """Keep the latest figures, which progress shows."""
 
     def _print(self, message: str, style: str) -> None:
         self._console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import ClassVar, final
 import torch
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from recxfer.data.history import History
 from recxfer.data.rows import Batch
@@ -41,6 +42,7 @@ class ClozeLearner(ItemLearner):
         super().__init__(config)
         self._cloze = config
 
+    @override
     def loss(self, model: ItemModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss of hidden positions."""
         generator = rng.generator("cloze")
@@ -51,6 +53,7 @@ class ClozeLearner(ItemLearner):
         target_P = history.item_BL[chosen_BL] - 1
         return self.item_loss(hidden_BLD[chosen_BL], model.output(), target_P, generator)
 
+    @override
     def represent(self, model: ItemModel, batch: Batch) -> Tensor:
         """Put a mask behind the last event, and read there."""
         longer = batch.history.append(model.backbone.mask_item)
@@ -85,6 +88,7 @@ class Cloze(ItemObjective[ClozeConfig]):
     config_type: ClassVar[type[Config]] = ClozeConfig
     causal: ClassVar[bool] = False
 
+    @override
     def item_learner(self) -> ClozeLearner:
         """Return the learner of hidden events."""
         return ClozeLearner(self.config)

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, final
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
+from typing_extensions import override
 
 from recxfer.data.history import History
 from recxfer.data.rows import Batch, Rows
@@ -116,6 +117,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
         self._user_R = torch.zeros(0, dtype=torch.int64)
         self._warned = False
 
+    @override
     def observe(self, model: SiameseModel, rows: Rows) -> None:
         """Count how often items occur, and which ones together.
 
@@ -136,6 +138,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
         self._user_R = rows.user_R
         self._item_loss = ItemLoss.of_rows(item_config(self._config), rows, backbone.num_items)
 
+    @override
     def loss(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
         """Contrast two views of each person; zero where there is nobody to compare with."""
         assert self._views is not None, "observe() comes before loss()"
@@ -149,12 +152,14 @@ class ClueLearner(VectorLearner[SiameseModel]):
             total = total + self._config.next_item * self._next_item(model, batch.history, rng)
         return total
 
+    @override
     def represent(self, model: SiameseModel, batch: Batch) -> Tensor:
         """Read what scores items, with `next_item`; else the user vector."""
         if self._config.next_item:
             return last_positions(model.backbone(batch.history), batch.history.length_B)
         return self._read(model, self._encode(model.backbone, batch.history))
 
+    @override
     def output(self, model: SiameseModel) -> Output:
         """Return the item table, where next items were learned."""
         if not self._config.next_item:
@@ -261,6 +266,7 @@ class Clue(Objective[ClueConfig]):
     causal: ClassVar[bool] = True
     smallest_batch: ClassVar[int] = SMALLEST_BATCH
 
+    @override
     def build(self, backbone: Backbone, rng: Rng) -> Pretraining[SiameseModel]:
         """Put projection, predictor and slow copy behind the backbone, as the loss needs them."""
         rng.seed_all("head")
@@ -284,6 +290,7 @@ class Clue(Objective[ClueConfig]):
             model=model, learner=learner, measure=partial(learner.measure, model), discard=discard
         )
 
+    @override
     def item_learner(self) -> TaskLearner | None:
         """Return the learner of next items, where they are learned too."""
         return TaskLearner(item_config(self.config)) if self.config.next_item else None

@@ -3,6 +3,8 @@
 from abc import abstractmethod
 from typing import TypeVar
 
+from typing_extensions import override
+
 from recxfer.data.rows import Rows
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Objective, Pretraining, VectorLearner
@@ -43,10 +45,12 @@ class ItemLearner(VectorLearner[ItemModel]):
         assert self._item_loss is not None, "observe() comes before loss()"
         return self._item_loss
 
+    @override
     def observe(self, model: ItemModel, rows: Rows) -> None:
         """Count how often each item occurs, for drawing negatives."""
         self._item_loss = ItemLoss.of_rows(self._config, rows, model.backbone.num_items)
 
+    @override
     def output(self, model: ItemModel) -> Output:
         """Return the layer over the source's items."""
         return model.output()
@@ -59,9 +63,11 @@ class ItemObjective(Objective[ItemObjectiveT]):
     """
 
     @abstractmethod
+    @override
     def item_learner(self) -> ItemLearner:
         """Return the learner: it pretrains, and goes on with the source's items."""
 
+    @override
     def build(self, backbone: Backbone, rng: Rng) -> Pretraining[NextItemModel]:
         """Put an output layer over items behind the backbone."""
         rng.seed_all("head")

@@ -7,6 +7,7 @@ Every position of a history is a training example (Yuan et al. 2019, equation 1;
 from typing import ClassVar, final
 
 from torch import Tensor
+from typing_extensions import override
 
 from recxfer.data.history import History
 from recxfer.data.rows import Batch
@@ -29,10 +30,12 @@ class NextItemConfig(ItemObjectiveConfig):
 class NextItemLearner(ItemLearner):
     """Predict every event from those before it."""
 
+    @override
     def loss(self, model: ItemModel, batch: Batch, rng: Rng) -> Tensor:
         """Compute the loss of all positions at once."""
         return next_item_loss(model, self.item_loss, batch.history, rng)
 
+    @override
     def represent(self, model: ItemModel, batch: Batch) -> Tensor:
         """Read the hidden state at the last event."""
         return last_positions(model.backbone(batch.history), batch.history.length_B)
@@ -45,6 +48,7 @@ class NextItem(ItemObjective[NextItemConfig]):
     config_type: ClassVar[type[Config]] = NextItemConfig
     causal: ClassVar[bool] = True
 
+    @override
     def item_learner(self) -> NextItemLearner:
         """Return the learner of next items."""
         return NextItemLearner(self.config)

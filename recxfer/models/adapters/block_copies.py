@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.models.backbones.contract import Backbone, Block, real_positions
 
@@ -27,6 +28,7 @@ class Stage(nn.Module):
         self.block = block
         self.above = above
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """One step of the residual stream, and the last step out of it."""
         hidden_BLD = self.block(hidden_BLD, real_BL)
@@ -223,12 +225,14 @@ class _Chosen(torch.autograd.Function):
     """own, with d gate = sum over L and D of d own (copy - pretrained); nothing for `other`."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, own_RLD: Tensor, other_RLD: Tensor, gate_R: Tensor) -> Tensor:
         # The gate is 1 where `own` is the copy.
         ctx.save_for_backward(own_RLD - other_RLD, gate_R)
         return own_RLD.view_as(own_RLD)
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_own_RLD: Tensor) -> tuple[Tensor | None, ...]:
         beyond_RLD, gate_R = ctx.saved_tensors
         product_R = torch.linalg.vecdot(d_own_RLD.flatten(1), beyond_RLD.flatten(1))
@@ -239,11 +243,13 @@ class _Reordered(torch.autograd.Function):
     """Rows in another order: a gather on the way back too, where autograd would add into zeros."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, hidden_RLD: Tensor, order_R: Tensor) -> Tensor:
         ctx.save_for_backward(order_R)
         return hidden_RLD.index_select(0, order_R)
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_taken_RLD: Tensor) -> tuple[Tensor, None]:
         (order_R,) = ctx.saved_tensors
         return d_taken_RLD.index_select(0, order_R.argsort()), None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from typing_extensions import override
 
 from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbones.contract import Backbone
@@ -27,6 +28,7 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(torch.zeros(num_outputs, rank))
         self.scale = alpha / rank
 
+    @override
     def forward(self, weight: Tensor) -> Tensor:
         """The weight as the layer uses it; same shape."""
         # Products of two thin factors: in float32 they cost nothing, and updates stay exact.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from typing_extensions import override
 
 from recxfer.models.backbones.contract import Backbone
 
@@ -46,6 +47,7 @@ class Owned(nn.Module):
         self.register_buffer("learning", torch.zeros((), dtype=torch.uint8, device=weight.device))
         self.register_buffer("rate", torch.zeros((), dtype=torch.float32))
 
+    @override
     def forward(self, weight: Tensor) -> Tensor:
         """The kernel as the layer uses it; same shape."""
         fixed = torch.where(self.owner > 0, self.stored, 0.0)

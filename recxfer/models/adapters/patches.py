@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbones.contract import Backbone
@@ -30,6 +31,7 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
+    @override
     def forward(self, x_BLD: Tensor) -> Tensor:
         """Position by position (a 1x1 convolution)."""
         mapped_BLD: Tensor = self.up(F.gelu(self.down(x_BLD)))
@@ -60,6 +62,7 @@ class _PatchBehind(torch.autograd.Function):
     """
 
     @staticmethod
+    @override
     def forward(
         ctx: Any, x_BLD: Tensor, down_KD: Tensor, down_K: Tensor, up_DK: Tensor, up_D: Tensor
     ) -> Tensor:
@@ -77,6 +80,7 @@ class _PatchBehind(torch.autograd.Function):
         return z_BLD
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_z_BLD: Tensor) -> tuple[Tensor | None, ...]:
         z_BLD, before_NK, hidden_NK1, down_KD, up_K1D = ctx.saved_tensors
         z_ND, d_z_ND = z_BLD.flatten(0, 1), d_z_BLD.flatten(0, 1)
@@ -117,8 +121,9 @@ class PatchedSublayer(nn.Module):
         self.patch = patch
         self.insertion = insertion
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
-        """See `Block` on sublayers."""
+        """Map hidden states and add the patch; same shape."""
         mapped_BLD: Tensor = self.sublayer(hidden_BLD, real_BL)
         if self.insertion == "serial":
             return self.patch.behind(mapped_BLD)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.history import History
 from recxfer.models.backbones.contract import real_positions
@@ -48,6 +49,7 @@ class PolicyNetwork(nn.Module):
         nn.init.trunc_normal_(self.linear.weight, std=0.02, a=-0.04, b=0.04)
         nn.init.zeros_(self.linear.bias)
 
+    @override
     def forward(self, embedded_BLD: Tensor, length_B: Tensor) -> Tensor:
         """Log-odds (B, N), float32; those of an empty history are the biases.
 

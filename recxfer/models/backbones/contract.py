@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.data.history import History
 from recxfer.foundation.config import Config
@@ -62,6 +63,7 @@ class Block(nn.Module, ABC):
     """Parameters of one dimension that are added, those of the norms included."""
 
     @abstractmethod
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """Return the next hidden states (B, L, D); `real_BL` is false at padding."""
 
@@ -216,6 +218,7 @@ class Backbone(nn.Module, ABC):
         encoded_BLD: Tensor = self.above(hidden_BLD)
         return encoded_BLD
 
+    @override
     def forward(self, history: History, items: ItemLookup | None = None) -> Tensor:
         """Return hidden states of histories (B, L, D); `items` as in `embed`."""
         return self.encode(self.embed(history, items), history.length_B)

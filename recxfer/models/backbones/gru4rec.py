@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.models.backbones.contract import Backbone, BackboneConfig, Block
 from recxfer.models.layers.dropout import Dropout
@@ -44,6 +45,7 @@ class GRU(nn.Module):
             for of_gate in weight.detach().chunk(GATES):
                 nn.init.xavier_uniform_(of_gate)
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """Return the state after each position (B, L, D), float32; padding stands behind all."""
         weights = (self.input_weight, self.state_weight, self.input_bias, self.state_bias)
@@ -78,8 +80,8 @@ class GRUBlock(Block):
         self.gru = GRU(config.width)
         self.dropout = Dropout(config.dropout)
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
-        """See `Block.forward`."""
         state_BLD: Tensor = self.dropout(self.gru(hidden_BLD, real_BL))
         return state_BLD
 
@@ -98,7 +100,8 @@ class GRU4Rec(Backbone):
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(GRUBlock(config) for _ in range(config.num_layers))
 
+    @override
     def enter(self, embedded_BLD: Tensor) -> Tensor:
-        """See `Backbone.enter`: without positions, for the layers go from one to the next."""
+        """Return the rows as they are: recurrent layers need no positions."""
         hidden_BLD: Tensor = self.dropout(embedded_BLD)
         return hidden_BLD

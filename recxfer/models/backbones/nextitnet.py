@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.models.backbones.contract import Backbone, BackboneConfig, Block
 from recxfer.models.layers.convolution import KERNEL, DilatedConv
@@ -45,8 +46,8 @@ class ConvBlock(Block):
         self.norm2 = nn.LayerNorm(config.width, eps=1e-8)
         self.dropout = Dropout(config.dropout)
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
-        """See `Block.forward`."""
         if self.pre_norm:
             update_BLD = self.sublayer1(rectified_norm(hidden_BLD, self.norm1), real_BL)
             update_BLD = self.sublayer2(rectified_norm(update_BLD, self.norm2), real_BL)
@@ -79,7 +80,7 @@ class NextItNet(Backbone):
         """Positions that the last hidden state can see."""
         return 1 + (KERNEL - 1) * sum(3 * dilation for dilation in self.config.dilations)
 
+    @override
     def enter(self, embedded_BLD: Tensor) -> Tensor:
-        """See `Backbone.enter`."""
         hidden_BLD: Tensor = self.dropout(embedded_BLD)
         return hidden_BLD

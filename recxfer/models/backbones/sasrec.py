@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.models.backbones.contract import (
     TOKEN_ROOM,
@@ -54,6 +55,7 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """Attend along L. Right padding needs no mask when causal: no real position sees it."""
         B, L, D = hidden_BLD.shape
@@ -98,6 +100,7 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """Position by position; `real_BL` is part of the sublayer signature and not needed."""
         mapped_BLD: Tensor = self.down(F.gelu(self.up(hidden_BLD)))
@@ -132,8 +135,8 @@ class TransformerBlock(Block):
         self.sublayer2 = FeedForward(config.width, config.feed_forward * config.width)
         self.dropout = Dropout(config.dropout)
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
-        """See `Block.forward`."""
         hidden_BLD = hidden_BLD + self.dropout(self.sublayer1(self.norm1(hidden_BLD), real_BL))
         hidden_BLD = hidden_BLD + self.dropout(self.sublayer2(self.norm2(hidden_BLD), real_BL))
         return hidden_BLD
@@ -166,19 +169,21 @@ class SASRec(Backbone):
         self.draw_items()
 
     @classmethod
+    @override
     def longest_history(cls, config: BackboneConfig) -> int | None:
         """Return `max_length`: positions beyond those of pretraining have no vectors."""
         return config.max_length
 
+    @override
     def enter(self, embedded_BLD: Tensor) -> Tensor:
-        """See `Backbone.enter`."""
         L = embedded_BLD.shape[1]
         hidden_BLD: Tensor = self.dropout(embedded_BLD + self.position_table.weight[:L])
         return hidden_BLD
 
     @property
+    @override
     def above(self) -> nn.Module:
-        """See `Backbone.above`: the last norm."""
+        """The last norm."""
         return self.norm
 
 

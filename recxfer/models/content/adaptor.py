@@ -8,6 +8,7 @@ Shape letters: M items at hand, N items to fit to, F features, D width, E expert
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.models.layers.dropout import Dropout
 
@@ -51,6 +52,7 @@ class WhiteningExperts(nn.Module):
                 logit_ME = logit_ME + torch.randn_like(logit_ME) * scale_ME
             return logit_ME.softmax(-1)
 
+    @override
     def forward(self, feature_MF: Tensor) -> Tensor:
         """Features float32 (M, F) to vectors (M, D)."""
         gate_ME, read_MF = self.gates(feature_MF), self.dropout(feature_MF)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.files import canonical_json
@@ -85,6 +86,7 @@ class Encoder(nn.Module, ABC):
                 height = within
             yield module, height
 
+    @override
     def train(self, mode: bool = True) -> "Encoder":
         """As for any module, but what is frozen stays in evaluation mode: no dropout there."""
         super().train(mode)
@@ -113,6 +115,7 @@ class TextEncoder(Encoder):
         """Token numbers of each text, at most `longest`; none where nothing can be read."""
 
     @abstractmethod
+    @override
     def forward(self, token_UT: Tensor, length_U: Tensor) -> Tensor:
         """Features (U, F) of texts that have a token each.
 
@@ -126,6 +129,7 @@ class ImageEncoder(Encoder):
     """Pixels to features: `forward(pixel_UHWC)`."""
 
     @abstractmethod
+    @override
     def forward(self, pixel_UHWC: Tensor) -> Tensor:
         """Features (U, F) of square RGB pictures, uint8 (U, side, side, 3)."""
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.models.backbones.sasrec import SASRecConfig, TransformerBlock
 from recxfer.models.content.config import GROUPS, ContentConfig
@@ -51,6 +52,7 @@ class ResidualStage(nn.Module):
         plain = stride == 1 and channels_in == channels
         self.shortcut = None if plain else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
 
+    @override
     def forward(self, image_UCHW: Tensor) -> Tensor:
         """(U, C, H, W) to (U, C', H', W')."""
         activated_UCHW = F.relu(self.norm1(image_UCHW))
@@ -94,12 +96,13 @@ class SmallCnn(_Scaled):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @property
+    @override
     def layers(self) -> Sequence[nn.Module]:
-        """See `Encoder.layers`: the stages."""
+        """The stages."""
         return list(self.stages)
 
+    @override
     def forward(self, pixel_UHWC: Tensor) -> Tensor:
-        """See `ImageEncoder.forward`."""
         image_UCHW = self.stem(self._input(pixel_UHWC))
         for stage in self.stages:
             image_UCHW = stage(image_UCHW)
@@ -129,12 +132,12 @@ class SmallViT(_Scaled):
         nn.init.normal_(self.position_PF, std=0.02)
 
     @property
+    @override
     def layers(self) -> Sequence[nn.Module]:
-        """See `Encoder.layers`."""
         return list(self.blocks)
 
+    @override
     def forward(self, pixel_UHWC: Tensor) -> Tensor:
-        """See `ImageEncoder.forward`."""
         patch_UXP = F.unfold(self._input(pixel_UHWC), self.patch, stride=self.patch)
         hidden_UPF = self.dropout(self.patches(patch_UXP.transpose(1, 2)) + self.position_PF)
         real_UP = torch.ones(hidden_UPF.shape[:2], dtype=torch.bool, device=hidden_UPF.device)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 from recxfer.data.content import ItemContent
 from recxfer.models.content.config import ContentConfig
@@ -37,6 +38,7 @@ class Projection(nn.Module):
         nn.init.normal_(self.linear.weight, std=(features * width) ** -0.5)
         nn.init.zeros_(self.linear.bias)
 
+    @override
     def forward(self, feature_MF: Tensor) -> Tensor:
         """(M, F) to (M, D)."""
         vector_MD: Tensor = self.linear(self.norm(feature_MF))
@@ -85,6 +87,7 @@ class Side(nn.Module, ABC):
     def _device(self) -> torch.device:
         return next(self.projection.parameters()).device
 
+    @override
     def forward(self, item_M: Tensor) -> Tensor:
         """Vectors (M, D) of items that can be read."""
         feature_MF = self._of_frozen(item_M) if self.encoder.is_frozen else self._encode(item_M)
@@ -114,6 +117,7 @@ class Side(nn.Module, ABC):
             self._kept = (state, feature_VF)
         return self._kept[1]
 
+    @override
     def train(self, mode: bool = True) -> "Side":
         """As for any module; kept features of an encoder that is to train are dropped."""
         if mode and not self.encoder.is_frozen:
@@ -171,6 +175,7 @@ class TextSide(Side):
         self.register_buffer("token_VT", torch.zeros(0, 1, dtype=torch.int32), persistent=False)
         self.register_buffer("length_V", torch.zeros(0, dtype=torch.int64), persistent=False)
 
+    @override
     def _take(self, content: ItemContent) -> Tensor:
         token_VT, length_V = token_table(content.text_V, self.encoder.tokenise, self.max_tokens)
         device = self._device
@@ -179,14 +184,17 @@ class TextSide(Side):
         readable_V1[1:] &= length_V > 0
         return readable_V1
 
+    @override
     def _inputs(self, item_M: Tensor) -> tuple[Tensor, ...]:
         length_M = self.length_V[item_M - 1]
         return self.token_VT[item_M - 1, : int(length_M.max())], length_M
 
+    @override
     def _order(self, item_M: Tensor) -> Tensor | None:
         # Texts of like length together: less padding.
         return self.length_V[item_M - 1].argsort(stable=True)
 
+    @override
     def _reading(self) -> str:
         return f"text{self.max_tokens}"
 
@@ -201,17 +209,21 @@ class ImageSide(Side):
         super().__init__(encoder, config, width)
         self._pictures: _Pictures | None = None
 
+    @override
     def _take(self, content: ItemContent) -> Tensor:
         self._pictures = _Pictures(content.pixels, content.image_row_V1)
         return content.has_image_V1
 
+    @override
     def _inputs(self, item_M: Tensor) -> tuple[Tensor, ...]:
         assert self._pictures is not None
         return (self._pictures.read(item_M.cpu()).to(item_M.device),)
 
+    @override
     def _order(self, item_M: Tensor) -> Tensor | None:
         return None
 
+    @override
     def _reading(self) -> str:
         return "image"
 

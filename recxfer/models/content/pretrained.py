@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.foundation.errors import ConfigError
 from recxfer.models.backbones.contract import real_positions
@@ -55,6 +56,7 @@ class _Tokeniser(nn.Module):
         self.register_buffer("json_bytes", filled)
         self.special = special
 
+    @override
     def __call__(self, texts: Sequence[str], longest: int) -> list[list[int]]:
         """Token numbers of each text, with those that stand around one where `special` is set."""
         tokenizers = library("tokenizers")
@@ -95,22 +97,23 @@ class HuggingFaceText(TextEncoder):
         return cls(empty_model(described["config"]), tokeniser)
 
     @property
+    @override
     def described(self) -> dict[str, Any]:
-        """See `Encoder.described`."""
         size = self.tokeniser.json_bytes.numel()
         return {"kind": "huggingface", "config": model_config(self.model), "tokeniser_bytes": size}
 
     @property
+    @override
     def layers(self) -> Sequence[nn.Module]:
-        """See `Encoder.layers`."""
         return _layers(self.model)
 
+    @override
     def tokenise(self, texts: Sequence[str], longest: int) -> list[list[int]]:
-        """See `TextEncoder.tokenise`; an empty text has the tokens that stand around one."""
+        """Tokenise texts; an empty one keeps the special tokens around it."""
         return self.tokeniser(texts, min(longest, _longest(self.model)))
 
+    @override
     def forward(self, token_UT: Tensor, length_U: Tensor) -> Tensor:
-        """See `TextEncoder.forward`."""
         real_UT = real_positions(length_U, token_UT.shape[1])
         found = self.model(input_ids=token_UT.long(), attention_mask=real_UT.long())
         return mean_positions(found.last_hidden_state, length_U)
@@ -156,17 +159,17 @@ class HuggingFaceImage(ImageEncoder):
         return cls(empty_model(described["config"]), described["pixels"])
 
     @property
+    @override
     def described(self) -> dict[str, Any]:
-        """See `Encoder.described`."""
         return {"kind": "huggingface", "config": model_config(self.model), "pixels": self._pixels}
 
     @property
+    @override
     def layers(self) -> Sequence[nn.Module]:
-        """See `Encoder.layers`."""
         return _layers(self.model)
 
+    @override
     def forward(self, pixel_UHWC: Tensor) -> Tensor:
-        """See `ImageEncoder.forward`."""
         image_UCHW = as_input(pixel_UHWC, self._pixels["side"], self.mean, self.std)
         hidden: Tensor = self.model(pixel_values=image_UCHW).last_hidden_state
         if hidden.ndim == 4:
@@ -209,8 +212,8 @@ class StaticText(TextEncoder):
         return cls(vector_KF, _Tokeniser(int(described["tokeniser_bytes"]), special=False))
 
     @property
+    @override
     def described(self) -> dict[str, Any]:
-        """See `Encoder.described`."""
         return {
             "kind": "static",
             "tokens": self.vector_KF.shape[0],
@@ -220,22 +223,24 @@ class StaticText(TextEncoder):
         }
 
     @property
+    @override
     def layers(self) -> Sequence[nn.Module]:
-        """See `Encoder.layers`: none."""
+        """None: vectors of tokens are no layers."""
         return []
 
+    @override
     def train_layers(self, count: Layers) -> None:
-        """See `Encoder.train_layers`; vectors that train are float32, fixed ones as they came."""
+        """Train all vectors, as float32, or none, in the type they came in."""
         super().train_layers(count)
         if not self.is_frozen:
             self.vector_KF.data = self.vector_KF.data.float()
 
+    @override
     def tokenise(self, texts: Sequence[str], longest: int) -> list[list[int]]:
-        """See `TextEncoder.tokenise`."""
         return self.tokeniser(texts, longest)
 
+    @override
     def forward(self, token_UT: Tensor, length_U: Tensor) -> Tensor:
-        """See `TextEncoder.forward`."""
         token_UTF = F.embedding(token_UT.long(), self.vector_KF)
         return mean_positions(token_UTF.float(), length_U)
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.data.content import ItemContent
 from recxfer.foundation.names import MASK, PAD, UNKNOWN
@@ -96,13 +97,15 @@ class ContentTable(ItemEncoder):
         self._weight, self._brings = None, None
 
     @property
+    @override
     def num_items(self) -> int:
         """V, of the attached domain."""
         return self._content().content.num_items
 
     @property
+    @override
     def weight_VD(self) -> Tensor:
-        """See `ItemEncoder.weight_VD`: as `weight` has them."""
+        """Vectors of all items, as in `weight`."""
         return self.weight.narrow(0, 1, self.num_items)
 
     def kept(self, item_BL: Tensor) -> Tensor:
@@ -169,11 +172,13 @@ class ContentTable(ItemEncoder):
         item_U = item_X[item_X > PAD]
         return BatchTable(item_U, self.vectors(item_U), self.special_SD)
 
+    @override
     def forward(self, item_BL: Tensor) -> Tensor:
-        """See `ItemEncoder.forward`: each distinct item is encoded once."""
+        """Look up vectors, encoding each distinct item once."""
         vector_BLD: Tensor = self.of(item_BL)(item_BL)
         return vector_BLD
 
+    @override
     def train(self, mode: bool = True) -> "ContentTable":
         """As for any module; vectors kept for scoring are dropped when training begins."""
         if mode:
@@ -181,17 +186,18 @@ class ContentTable(ItemEncoder):
         super().train(mode)
         return self
 
+    @override
     def special_vectors(self) -> Tensor:
-        """See `ItemEncoder.special_vectors`."""
         return self.special_SD
 
+    @override
     def item_parameters(self) -> list[nn.Parameter]:
-        """See `ItemEncoder.item_parameters`: none; `special_SD` decays like the projections."""
+        """Return none; `special_SD` decays like the projections."""
         return []
 
+    @override
     def grow(self, count: int) -> None:
-        """See `ItemEncoder.grow`: until content that describes them is attached, new items have the
-        vector of unknown ones."""
+        """Append items; they have the vector of unknown ones until their content is attached."""
         attached = self._content()
         self.attach(attached.content.grown(count), attached.cache)
 
@@ -279,6 +285,7 @@ class BatchTable(nn.Module):
         torch._assert_async(found.all(), "an item is asked for that is not in this batch")
         return place_BL - 3
 
+    @override
     def forward(self, item_BL: Tensor) -> Tensor:
         """Vectors (..., D) of indices of any shape.
 

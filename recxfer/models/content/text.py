@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from recxfer.models.backbones.contract import real_positions
 from recxfer.models.backbones.sasrec import SASRecConfig, TransformerBlock
@@ -32,6 +33,7 @@ class AdditivePooling(nn.Module):
         nn.init.normal_(self.hidden.weight, std=0.02)
         nn.init.zeros_(self.hidden.bias)
 
+    @override
     def forward(self, hidden_UTF: Tensor, length_U: Tensor) -> Tensor:
         """Vectors (U, F) of texts with a token each."""
         logit_UT = torch.tanh(self.hidden(hidden_UTF)) @ self.query
@@ -67,16 +69,17 @@ class SmallText(TextEncoder):
         nn.init.normal_(self.position_table.weight, std=0.02)
 
     @property
+    @override
     def layers(self) -> Sequence[nn.Module]:
-        """See `Encoder.layers`."""
         return list(self.blocks)
 
+    @override
     def tokenise(self, texts: Sequence[str], longest: int) -> list[list[int]]:
-        """See `TextEncoder.tokenise`: words, hashed."""
+        """Hash the words of each text."""
         return self._tokenise(texts, longest)
 
+    @override
     def forward(self, token_UT: Tensor, length_U: Tensor) -> Tensor:
-        """See `TextEncoder.forward`."""
         # Positions end at `max_tokens`; all that stands further behind is padding.
         token_UT = token_UT[:, : self.position_table.num_embeddings]
         T = token_UT.shape[1]

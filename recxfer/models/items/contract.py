@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 ItemLookup = Callable[[Tensor], Tensor]
 """Item indices of any shape to vectors (..., D)."""
@@ -38,6 +39,7 @@ class ItemEncoder(nn.Module, ABC):
         """Return the vectors of mask and unknown, in this order (S, D)."""
 
     @abstractmethod
+    @override
     def forward(self, item_BL: Tensor) -> Tensor:
         """Return the vectors (..., D) of item indices of any shape."""
 

@@ -7,6 +7,7 @@ D width.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.foundation.names import PAD
 from recxfer.models.items.contract import NUM_SPECIAL, ItemEncoder
@@ -53,30 +54,33 @@ class IdTable(ItemEncoder):
         self.weight[PAD].zero_()
 
     @property
+    @override
     def num_items(self) -> int:
-        """See `ItemEncoder.num_items`."""
         return self.items_in(self.weight)
 
     @property
+    @override
     def weight_VD(self) -> Tensor:
-        """See `ItemEncoder.weight_VD`: a view of the table."""
+        """Vectors of all items: a view of the table."""
         return self.weight.narrow(0, 1, self.num_items)
 
+    @override
     def special_vectors(self) -> Tensor:
-        """See `ItemEncoder.special_vectors`: a view of the table."""
+        """Return a view of the table."""
         return self.weight[-NUM_SPECIAL:]
 
+    @override
     def forward(self, item_BL: Tensor) -> Tensor:
-        """See `ItemEncoder.forward`."""
         return F.embedding(item_BL % self.weight.shape[0], self.weight, padding_idx=PAD)
 
+    @override
     def item_parameters(self) -> list[nn.Parameter]:
-        """See `ItemEncoder.item_parameters`."""
         return [self.weight]
 
     @torch.no_grad()
+    @override
     def grow(self, count: int) -> None:
-        """See `ItemEncoder.grow`: fresh vectors are drawn from torch's generator."""
+        """Append items, with vectors drawn from torch's generator."""
         fresh = torch.empty(count, self.weight.shape[1])
         draw_vectors(fresh)
         known, special = self.weight[:-NUM_SPECIAL], self.special_vectors()

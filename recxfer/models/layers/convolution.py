@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.models.layers.precision import product_dtype
 
@@ -26,6 +27,7 @@ class DilatedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
         nn.init.trunc_normal_(self.weight, std=0.02, a=-0.04, b=0.04)
 
+    @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
         """Convolve along L; positions outside the history count as zero."""
         reach = (KERNEL - 1) * self.dilation
@@ -51,6 +53,7 @@ class _FrozenConv(torch.autograd.Function):
     """
 
     @staticmethod
+    @override
     def forward(
         ctx: Any, hidden_BLD: Tensor, weight: Tensor, bias: Tensor, dilation: int, left: int
     ) -> Tensor:
@@ -61,6 +64,7 @@ class _FrozenConv(torch.autograd.Function):
         return _convolve(padded_BLD, weight, bias, dilation)
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_mapped_BLD: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         learn_hidden, _, learn_bias, *_ = ctx.needs_input_grad

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 
 class Dropout(nn.Module):
@@ -20,6 +21,7 @@ class Dropout(nn.Module):
         self.rate = rate
         self._dropped = round(rate * 256)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Zero a share `rate` of the elements in training; the identity otherwise."""
         if x.device.type != "cpu":
@@ -45,6 +47,7 @@ class Dropout(nn.Module):
         # Into bytes: a comparison that gives bools is not vectorised.
         return torch.ge(byte, self._dropped, out=torch.empty_like(byte)).view(torch.int8).neg_()
 
+    @override
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"rate={self.rate}"
@@ -67,12 +70,14 @@ class _Drop(torch.autograd.Function):
     """x masked and scaled; keeps the mask alone, a byte per element."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(mask)
         ctx.scale = scale
         return masked(x, mask).mul_(scale)
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_dropped: Tensor) -> tuple[Tensor | None, ...]:
         (mask,) = ctx.saved_tensors
         return masked(d_dropped, mask).mul_(ctx.scale), None, None

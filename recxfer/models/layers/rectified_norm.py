@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.models.layers.dropout import Dropout, bits, masked
 
@@ -30,6 +31,7 @@ class _RectifiedNorm(torch.autograd.Function):
     """
 
     @staticmethod
+    @override
     def forward(
         ctx: Any,
         x: Tensor,
@@ -51,6 +53,7 @@ class _RectifiedNorm(torch.autograd.Function):
         return result
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_result: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, rstd, weight_D, bias_D, passed = ctx.saved_tensors
         d_x, d_weight_D, d_bias_D = torch.ops.aten.native_layer_norm_backward(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 CHUNK = 256
 """Vectors whose similarities to all others exist at the same time, at most."""
@@ -40,6 +41,7 @@ class _ChunkedNTXent(torch.autograd.Function):
     """The loss and its gradient in one pass over chunks of views, as in `softmax_loss`."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, view_XP: Tensor, person_X: Tensor, temperature: float) -> Tensor:
         count = view_XP.shape[0]
         partner_X = torch.arange(count, device=view_XP.device).roll(count // 2)
@@ -63,6 +65,7 @@ class _ChunkedNTXent(torch.autograd.Function):
         return loss / count
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor, None, None]:
         (d_view_XP,) = ctx.saved_tensors
         return d_view_XP * d_loss, None, None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recxfer.models.layers.precision import product_dtype
 
@@ -44,6 +45,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
     """Cross-entropy whose backward only scales what its forward has already computed."""
 
     @staticmethod
+    @override
     def forward(
         ctx: Any,
         hidden_PD: Tensor,
@@ -86,6 +88,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return mean
 
     @staticmethod
+    @override
     def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
         scale = d_loss / ctx.count
         d_hidden_PD, d_weight_VD, d_bias_V = (

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Final, final
 
 import polars as pl
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.preparing.sources.contract import RawSource, Request
@@ -22,24 +23,27 @@ class Atomic(Format[Config]):
 
     suffixes: ClassVar[tuple[str, ...]] = (_EVENTS, _ITEMS, _USERS)
 
+    @override
     def scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
-        """See `Format.scan`; columns are named without their types."""
+        """Scan atomic files; columns are named without their types."""
         frame = scan_delimited(paths, _DIALECT, header=header)
         names = frame.collect_schema().names()
         return frame.rename({name: name.partition(":")[0] for name in names})
 
     @classmethod
+    @override
     def recognises(cls, path: Path) -> bool:
-        """See `Source.recognises`: a folder, too, where events are in it, whatever else is."""
+        """Recognise files by suffix, and a folder with events in it, whatever else it holds."""
         return bool(_events(path)) if path.is_dir() else super().recognises(path)
 
     @classmethod
+    @override
     def files(cls, path: Path) -> list[Path]:
-        """See `Format.files`: of a folder, the events."""
+        """List the files; of a folder, those with events."""
         return (_events(path) if path.is_dir() else []) or super().files(path)
 
+    @override
     def read(self, request: Request) -> RawSource:
-        """See `Source.read`."""
         source = super().read(request)
         assert request.path is not None, "a format comes with a path"
         paths = self.files(request.path)

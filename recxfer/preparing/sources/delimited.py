@@ -11,6 +11,7 @@ from typing import ClassVar, Final, final
 
 import polars as pl
 import pyarrow as pa
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import DataError
@@ -41,8 +42,9 @@ class Delimited(Format[Config]):
 
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt", ".dat", ".data")
 
+    @override
     def scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
-        """See `Format.scan`; the first file's separator is that of all."""
+        """Scan text files; all have the separator of the first."""
         return scan_delimited(paths, sniff(paths[0]), header=header)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 import polars as pl
+from typing_extensions import override
 
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.names import ITEM_ID, USER_ID
@@ -64,8 +65,8 @@ class Format(Source[ConfigT]):
         return written_id(name, frame, words=True)
 
     @classmethod
+    @override
     def recognises(cls, path: Path) -> bool:
-        """See `Source.recognises`."""
         return not path.is_dir() and _suffix(path) in cls.suffixes
 
     @classmethod
@@ -104,8 +105,9 @@ class Format(Source[ConfigT]):
                     )
         return self._scan(paths, header=header)
 
+    @override
     def read(self, request: Request) -> RawSource:
-        """See `Source.read`. Raw columns stay beside the canonical ones, for `--where`."""
+        """Scan the files; raw columns stay beside the canonical ones, for `--where`."""
         assert request.path is not None, "a format comes with a path"
         paths, columns = self.files(request.path), request.columns
         where = naming(paths)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Final, final
 
 import polars as pl
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.preparing.ids import written_id
@@ -20,12 +21,14 @@ class JsonLines(Format[Config]):
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson", ".json")
     fields_vary: ClassVar[bool] = True
 
+    @override
     def scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
-        """See `Format.scan`; each row has its own header."""
+        """Scan files of JSON lines; rows may differ in their fields."""
         files = list(paths)
         schema = pl.scan_ndjson(files, infer_schema_length=_SAMPLE_LINES).collect_schema()
         return pl.scan_ndjson(files, schema=dict.fromkeys(schema.names(), pl.String))
 
+    @override
     def id(self, name: str, frame: pl.LazyFrame) -> pl.Expr:
-        """See `Format.id`: JSON has a null of its own, so that `null` in quotes is an id."""
+        """Read ids as they are: JSON has a null of its own, so `null` in quotes is an id."""
         return written_id(name, frame, words=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Final, final
 
 import polars as pl
+from typing_extensions import override
 
 from recxfer.data.schema import SourceFile
 from recxfer.foundation.config import Config
@@ -121,13 +122,15 @@ class _MovieLens(Source[Config]):
     _wheel: ClassVar[Wheel]
 
     @classmethod
+    @override
     def recognises(cls, path: Path) -> bool:
-        """See `Source.recognises`: a folder or zip with the files of a copy of this set."""
+        """Recognise a folder or zip that holds the files of a copy of this set."""
         found = _copy_at(path)
         return found is not None and found.layout.name == cls._name
 
+    @override
     def read(self, request: Request) -> RawSource:
-        """See `Source.read`.
+        """Read a copy at a path; by name, the cached one or that of a wheel.
 
         Raises:
             DataError: the path holds something else; or, by name, nothing is cached and no

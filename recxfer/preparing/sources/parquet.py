@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, final
 
 import polars as pl
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.preparing.sources.format import Format
@@ -16,10 +17,12 @@ class Parquet(Format[Config]):
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
 
+    @override
     def scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
-        """See `Format.scan`; Parquet always has a header."""
+        """Scan Parquet files, which always have a header."""
         return pl.scan_parquet(list(paths), hive_partitioning=False)
 
+    @override
     def id(self, name: str, frame: pl.LazyFrame) -> pl.Expr:
-        """See `Format.id`: what has types is not written as text first."""
+        """Take the column as it is: Parquet has types, so ids need no repair."""
         return pl.col(name)

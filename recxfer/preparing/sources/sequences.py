@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, final
 
 import polars as pl
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import DataError
@@ -23,8 +24,9 @@ class Sequences(Format[Config]):
 
     suffixes: ClassVar[tuple[str, ...]] = ()  # they end in .txt, as delimited files do
 
+    @override
     def scan(self, paths: Sequence[Path], *, header: bool) -> pl.LazyFrame:
-        """See `Format.scan`; there is no header, and columns are named as `prepare` names them."""
+        """Scan lines without a header into the columns that `prepare` looks for."""
         for path in paths:
             line = first_lines(path)[0]
             words = line.split()

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, final
 import numpy as np
 import polars as pl
 from pydantic import Field
+from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.names import IMAGE, ITEM_ID, TEXT, TIMESTAMP, USER_ID
@@ -91,12 +92,14 @@ class Synthetic(Source[SyntheticConfig]):
     path: ClassVar[PathUse] = "refused"
 
     @classmethod
+    @override
     def recognises(cls, path: Path) -> bool:
-        """See `Source.recognises`: no file is of this source."""
+        """Recognise nothing: this source reads no files."""
         return False
 
+    @override
     def read(self, request: Request) -> RawSource:
-        """See `Source.read`; shards and images are written to the directory."""
+        """Draw the world, and write shards and images to the directory."""
         return _World(self.config, request.seed).source(request.directory)
 
 

@@ -1,0 +1,34 @@
+"""The words of the package: docstrings that say at once what a thing is or does."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import recxfer
+
+PACKAGE = Path(recxfer.__file__).parent
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+REFERENCE = re.compile(r"See `[\w.]+`")
+
+
+def docstrings(source):
+    """The docstring of a module, of its classes and functions, with their names."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "name", None), text
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_docstring_says_something_where_it_stands_and_override_the_rest(module):
+    for name, text in docstrings((PACKAGE / module).read_text()):
+        assert not REFERENCE.match(text), f"{module}: {name}: {text}"
+
+
+def test_what_is_refused_would_be_found():
+    found = dict(docstrings('"""Who decides."""\nclass A:\n    """See `B.c`."""\n'))
+    assert REFERENCE.match(found["A"])
