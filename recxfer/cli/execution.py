@@ -16,6 +16,7 @@ from recxfer.cli import settings
 from recxfer.cli.boundary import InterruptedRunError
 from recxfer.cli.options import Common
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.files import Json
 from recxfer.foundation.plugins import plugin_warnings_to
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Result(Protocol):
         """What was made."""
         ...
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The command's own keys of `--json`."""
         ...
 
@@ -177,7 +178,7 @@ def path_or_stdin(argument: str) -> Path:
     return Path(line)
 
 
-def _facts(command: str, result: Result, seconds: float, warnings: list[str]) -> dict[str, Any]:
+def _facts(command: str, result: Result, seconds: float, warnings: list[str]) -> Json:
     from recxfer.foundation.memory import peak_memory_mb
 
     return {

@@ -20,6 +20,7 @@ from recxfer.foundation.registry import Table
 
 if TYPE_CHECKING:
     from recxfer.foundation.config import Settings as GivenSettings
+    from recxfer.foundation.device import Execution
 
 _PANEL = "Options of every command"
 
@@ -172,10 +173,14 @@ class Common:
 
         return Settings.read(self.config, self.set_ or ())
 
-    def execution(self) -> dict[str, Any]:
+    def execution(self) -> "Execution":
         """Name the values that a command that computes with torch takes, for its `resolve`."""
-        names = ("device", "precision", "threads", "overwrite")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "overwrite": self.overwrite,
+        }
 
 
 def with_common(*, precision: str = "auto") -> Callable[[Callable[..., None]], Callable[..., None]]:

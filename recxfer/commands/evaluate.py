@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from recxfer.evaluation.statistics import (
 )
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.device import (
+    Execution,
     choose_device,
     choose_precision,
     keep_freed_memory,
@@ -115,9 +116,9 @@ class EvaluateResult:
     decisions: Sequence[DecisionFigures]
     """How many blocks were fine-tuned for each case, of runs that decide that."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The keys of `--json`."""
-        shown: dict[str, Any] = {
+        shown: dict[str, object] = {
             "on": self.on,
             "seed": self.seed,
             "resamples": RESAMPLES,
@@ -146,6 +147,13 @@ class EvaluateResult:
         return shown
 
 
+class EvaluateOptions(Execution, total=False):
+    """Options that `resolve` takes as they are."""
+
+    report: Path | None
+    seed: int
+
+
 def resolve(
     runs: Sequence[Path],
     *,
@@ -159,7 +167,7 @@ def resolve(
     keep_seen: bool = False,
     by: str | None = None,
     tasks: Sequence[str] = (),
-    **common: Any,
+    **common: Unpack[EvaluateOptions],
 ) -> EvaluateConfig:
     """Flags as one config; `evaluate` has no settings of its own beyond them.
 

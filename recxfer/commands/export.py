@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import polars as pl
 import torch
@@ -16,6 +16,7 @@ from recxfer.evaluation.ranking import class_scores, recommend
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.device import (
+    Execution,
     autocast,
     choose_device,
     choose_precision,
@@ -96,11 +97,18 @@ class ExportResult:
     parameters: int | None = None
     dimension: int | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The keys of `--json`."""
         facts = {"rows": self.rows, "parameters": self.parameters, "dimension": self.dimension}
         known = {key: value for key, value in facts.items() if value is not None}
         return {"what": self.what, "format": self.format, **known}
+
+
+class ExportOptions(Execution, total=False):
+    """Options that `resolve` takes as they are."""
+
+    task: str | None
+    base: Path | None
 
 
 def resolve(
@@ -112,7 +120,7 @@ def resolve(
     format: str | None = None,
     top: int | None = None,
     dataset: Path | None = None,
-    **common: Any,
+    **common: Unpack[ExportOptions],
 ) -> ExportConfig:
     """Flags as one config; the format comes from the flag, else from the suffix of `out`.
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.config import Config, Settings
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.files import refuse_existing, replaced_directory
+from recxfer.foundation.files import Json, refuse_existing, replaced_directory
 from recxfer.foundation.names import (
     DATASET_JSON,
     INTERACTIONS,
@@ -99,7 +99,7 @@ class PrepareResult:
     path: Path
     prepared: Prepared
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The keys of `--json`."""
         info = self.prepared.info
         return {
@@ -181,7 +181,7 @@ class RecipeConfig:
         return {"prepare": self.recipe}
 
 
-def resolve_recipe(settings: Settings, flags: Mapping[str, Any]) -> RecipeConfig:
+def resolve_recipe(settings: Settings, flags: Json) -> RecipeConfig:
     """Settings of section `prepare`, before a source is chosen.
 
     Args:
@@ -334,7 +334,7 @@ def _warn_without_times(source: RawSource, columns: Mapping[str, str], reporter:
     )
 
 
-def _recorded(config: PrepareConfig, vocabulary: Vocabulary | None) -> dict[str, Any]:
+def _recorded(config: PrepareConfig, vocabulary: Vocabulary | None) -> Json:
     """The settings that shape the tables, without the paths of this machine."""
     source = config.source_config.model_dump(mode="json") if config.source_config else {}
     indexed_as = {}

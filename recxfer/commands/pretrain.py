@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from torch import nn
 
 from recxfer.commands.pretrain_config import PretrainConfig, PretrainData, PretrainResult
+from recxfer.commands.training_config import TrainingOptions
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import (
     next_item_training,
@@ -59,7 +60,7 @@ def resolve(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
-    **common: Any,
+    **common: Unpack[TrainingOptions],
 ) -> PretrainConfig:
     """Settings and flags as one config.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from recxfer.commands.training_config import LearnedPeople, TrainingConfig
 from recxfer.foundation.config import Config
@@ -61,7 +61,7 @@ class PretrainResult:
     sequences_per_second: float
     """Whole user histories learned from, per second of training steps (validation not counted)."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The keys of `--json`."""
         return {
             "objective": self.objective,

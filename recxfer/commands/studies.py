@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Trained(Protocol):
         """Metrics of the epoch that was kept."""
         ...
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The keys of `--json`."""
         ...
 
@@ -58,7 +58,7 @@ class SeedsResult(Generic[ResultT]):
             found[name] = (float(values.mean()), _deviation(values.tolist()))
         return found
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The keys of `--json`."""
         return {
             "seeds": list(self.seeds),

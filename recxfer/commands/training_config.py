@@ -7,7 +7,15 @@ from typing import Self
 from pydantic import Field
 
 from recxfer.foundation.config import Config
+from recxfer.foundation.device import Execution
 from recxfer.runs.seeds import seed_folder
+
+
+class TrainingOptions(Execution, total=False):
+    """Options that `resolve` of pretrain and transfer takes as they are."""
+
+    seed: int
+    resume: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, Unpack
 
 from pydantic import Field
 from typing_extensions import override
 
-from recxfer.commands.training_config import LearnedPeople, TrainingConfig
+from recxfer.commands.training_config import LearnedPeople, TrainingConfig, TrainingOptions
 from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.names import CHECKPOINT
@@ -135,7 +135,7 @@ class TransferResult:
             free_share=free_share(header),
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The keys of `--json`."""
         return {
             "method": self.method,
@@ -164,7 +164,7 @@ def resolve(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
-    **common: Any,
+    **common: Unpack[TrainingOptions],
 ) -> TransferConfig:
     """Settings and flags as one config.
 

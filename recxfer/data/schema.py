@@ -1,12 +1,12 @@
 """What `dataset.json` says of a prepared dataset. The format is `docs/reference/dataset.md`."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recxfer.foundation.errors import DataError
-from recxfer.foundation.files import canonical_json, read_json, sha256_of_text, write_json
+from recxfer.foundation.files import Json, canonical_json, read_json, sha256_of_text, write_json
 from recxfer.foundation.names import DATASET_JSON
 
 FORMAT = 1
@@ -117,7 +117,7 @@ class DatasetInfo(_Record):
     files: tuple[SourceFile, ...]
     """The raw files, in reading order; empty for a generated world."""
 
-    settings: dict[str, Any]
+    settings: Json
     """The settings of `prepare` that shape the tables: columns, filters, generator; where items
     are indexed as another dataset does, its name and fingerprint under `vocabulary`."""
 
@@ -179,7 +179,7 @@ class DatasetInfo(_Record):
         """Identity of the contents: the hash of this record."""
         return sha256_of_text(canonical_json(self.as_json()))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The record as `dataset.json` holds it."""
         unsaid = {name for name in ("texts", "images") if getattr(self, name) is None}
         return self.model_dump(mode="json", exclude=unsaid)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from recxfer.evaluation.statistics import Difference, Figure
 from recxfer.runs.sizes import Size
@@ -48,7 +48,7 @@ class RunFigures:
     over_seeds: SeedFigures | None = None
     """None where there is one seed."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The run's entry in `--json`; `over_seeds` where there are several."""
         facts = asdict(self)
         if self.over_seeds is None:

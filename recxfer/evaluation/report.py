@@ -1,12 +1,11 @@
 """The page that `evaluate --report` writes: self-contained HTML, everything escaped."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from recxfer.evaluation.plot import lines
-from recxfer.foundation.files import replaced_file
+from recxfer.foundation.files import Json, replaced_file
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -19,7 +18,7 @@ small { color: #666; }
 """
 
 
-def write_report(path: Path, result: Mapping[str, Any]) -> None:
+def write_report(path: Path, result: Json) -> None:
     """Write the page.
 
     Args:
@@ -49,13 +48,11 @@ def write_report(path: Path, result: Mapping[str, Any]) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _of_task(
-    found: Iterable[Mapping[str, Any]], task: str, dataset: str
-) -> list[Mapping[str, Any]]:
+def _of_task(found: Iterable[Json], task: str, dataset: str) -> list[Json]:
     return [part for part in found if (part["task"], part["dataset"]) == (task, dataset)]
 
 
-def _sequence(sequence: Mapping[str, Any]) -> str:
+def _sequence(sequence: Json) -> str:
     """Tasks by runs, what the matrix comes to, and its picture."""
     names = [f"{task['task']} ({task['dataset']})" for task in sequence["tasks"]]
     head = [
@@ -79,7 +76,7 @@ def _sequence(sequence: Mapping[str, Any]) -> str:
     )
 
 
-def _protocol(result: Mapping[str, Any], first: Mapping[str, Any]) -> str:
+def _protocol(result: Json, first: Json) -> str:
     ranked = ""
     if first["seen"]:
         ranked = f"Candidates: {first['candidates']}; items met before: {first['seen']}. "
@@ -92,7 +89,7 @@ def _protocol(result: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     return f"<p>{escape(text)}</p>"
 
 
-def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
+def _runs(runs: Sequence[Json]) -> str:
     names = list(runs[0]["metrics"])
     head = ["run", "method", "checkpoint", "share of backbone", *names]
     rows = (
@@ -108,7 +105,7 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
+def _differences(differences: Sequence[Json]) -> str:
     rows = (
         [
             d["run"],
@@ -123,7 +120,7 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
     return f"<h3>Against {escape(against)}, in pairs</h3>" + _table(head, rows)
 
 
-def _slices(by: str, slices: Sequence[Mapping[str, Any]]) -> str:
+def _slices(by: str, slices: Sequence[Json]) -> str:
     names = list(slices[0]["metrics"])
     rows = (
         [s["run"], s["slice"], f"{s['cases']:,}"]
@@ -133,7 +130,7 @@ def _slices(by: str, slices: Sequence[Mapping[str, Any]]) -> str:
     return f"<h2>By {escape(by)}</h2>" + _table(["run", by, "cases", *names], rows)
 
 
-def _decisions(told: Sequence[Mapping[str, Any]]) -> str:
+def _decisions(told: Sequence[Json]) -> str:
     """Of one run: how many blocks it fine-tunes, as a table, and as a picture for each property."""
     first = told[0]
     counts = [str(count) for count in range(len(first["counts"]))]
@@ -154,7 +151,7 @@ def _decisions(told: Sequence[Mapping[str, Any]]) -> str:
     return "".join(parts)
 
 
-def _figure(figure: Mapping[str, Any] | None) -> str:
+def _figure(figure: Json | None) -> str:
     if figure is None or figure["value"] is None:
         return "-"
     if figure["low"] is None:

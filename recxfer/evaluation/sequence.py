@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from recxfer.evaluation.continual import Continual, continual_metrics
 from recxfer.evaluation.figures import RunFigures
@@ -43,7 +42,7 @@ class TaskSequence:
     matrix: Sequence[Sequence[float | None]]
     metrics: Continual
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The value of `sequence` in `--json`."""
         return {
             "runs": self.runs,

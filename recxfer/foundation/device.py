@@ -3,10 +3,20 @@
 import ctypes
 import sys
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 
 from recxfer.foundation.errors import UsageError
+
+
+class Execution(TypedDict, total=False):
+    """Options of every command that computes with torch."""
+
+    device: str
+    precision: str
+    threads: int | None
+    overwrite: bool
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from recxfer.foundation.errors import DataError, UsageError
 
+Json: TypeAlias = dict[str, Any]
+"""A JSON object as a file holds it, before it is typed."""
 
-def canonical_json(value: Any) -> str:
+
+def canonical_json(value: object) -> str:
     """JSON text that is the same for equal values: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
@@ -132,7 +135,7 @@ def replaced_directory(path: Path, *, marker: str, overwrite: bool = False) -> I
         _remove_empty(made)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, for people to read, in one atomic step."""
     with replaced_file(path) as temporary:
         temporary.write_text(

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any, Final
 
 from recxfer.foundation.config import Config
+from recxfer.foundation.files import Json
 
 _TYPES: Final = {
     "integer": "int",
@@ -79,7 +80,7 @@ def described(
         config_type: its model; fields are described in their order.
         config: the decoded values; None: the defaults.
     """
-    schemas: dict[str, Any] = config_type.model_json_schema().get("properties", {})
+    schemas: Json = config_type.model_json_schema().get("properties", {})
     given = {} if config is None else config.model_dump(mode="json")
     settings = []
     for key, field in config_type.model_fields.items():
@@ -120,7 +121,7 @@ def shown(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def _kind(schema: Mapping[str, Any]) -> tuple[str, tuple[str, ...], str]:
+def _kind(schema: Json) -> tuple[str, tuple[str, ...], str]:
     """Read type, choices and allowed values in words out of a field's JSON schema."""
     if "anyOf" in schema:
         parts = [_kind(part) for part in schema["anyOf"] if part.get("type") != "null"]

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from recxfer.data.schema import DatasetInfo, SplitRule, write_info
 from recxfer.data.tables import write_table
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import DataError, UsageError
-from recxfer.foundation.files import canonical_json, sha256_of, sha256_of_text
+from recxfer.foundation.files import Json, canonical_json, sha256_of, sha256_of_text
 from recxfer.foundation.names import (
     IMAGE,
     IMAGE_ROW,
@@ -129,7 +129,7 @@ def prepare_tables(
     recipe: Recipe,
     surroundings: Surroundings,
     *,
-    settings: dict[str, Any],
+    settings: Json,
     seed: int,
     directory: Path,
     output: Path,

@@ -4,9 +4,9 @@ The header is canonical JSON in the safetensors file; `docs/reference/checkpoint
 Headers of earlier formats are brought to the newest one by pure functions, one per format.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -16,6 +16,7 @@ from recxfer.data.dataset import Dataset
 from recxfer.foundation import tensors
 from recxfer.foundation.config import Config
 from recxfer.foundation.errors import CheckpointError
+from recxfer.foundation.files import Json
 from recxfer.foundation.names import CHECKPOINT, RUN_JSON, SEED_FOLDER
 from recxfer.foundation.registry import Table
 from recxfer.methods.task import Task
@@ -28,9 +29,6 @@ FORMAT = 3
 """The format that this code writes, and the newest that it reads."""
 
 FactsT = TypeVar("FactsT", bound="Facts")
-
-Json = dict[str, Any]
-"""A JSON object as a file holds it, before it is typed."""
 
 
 class Facts(BaseModel):
@@ -321,7 +319,7 @@ def read_header(run: Path) -> Header:
     return parse_header(tensors.read_header(checkpoint), checkpoint)
 
 
-def parse_header(value: Mapping[str, Any], checkpoint: Path) -> Header:
+def parse_header(value: Json, checkpoint: Path) -> Header:
     """Type a header, of any format so far.
 
     Args:
@@ -346,7 +344,7 @@ def identity_of(value: Json, path: Path) -> Json:
     return parse_header({"kind": "delta", **value}, path).identity()
 
 
-def migrated(value: Mapping[str, Any], checkpoint: Path) -> Json:
+def migrated(value: Json, checkpoint: Path) -> Json:
     """Bring a header to the newest format.
 
     Args:

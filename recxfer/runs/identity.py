@@ -4,10 +4,9 @@ Names are those that a user sets: `optim.lr`, not `settings.optim.lr`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from recxfer.foundation.files import canonical_json
+from recxfer.foundation.files import Json, canonical_json
 
 _WHOLE = {
     "dataset": "dataset",
@@ -24,7 +23,7 @@ _UNNAMED = frozenset({"settings", "config"})
 _UNSET = "unset"
 
 
-def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differing(before: Json, now: Json) -> list[str]:
     """What differs, as a person would name it: `seed was 0, now 5`.
 
     Args:
@@ -36,7 +35,7 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(_walk((), found, current)))
 
 
-def _walk(path: tuple[str, ...], before: Any, now: Any) -> Iterator[str]:
+def _walk(path: tuple[str, ...], before: object, now: object) -> Iterator[str]:
     if before == now:
         return
     if path and path[0] in _WHOLE:
@@ -51,5 +50,5 @@ def _walk(path: tuple[str, ...], before: Any, now: Any) -> Iterator[str]:
         yield f"{name} was {_shown(before)}, now {_shown(now)}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)

@@ -4,14 +4,13 @@ Paths are relative to the run, so that both can move together.
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from recxfer.foundation.errors import CheckpointError, DataError
-from recxfer.foundation.files import read_json
+from recxfer.foundation.files import Json, read_json
 from recxfer.foundation.names import RUN_JSON
-from recxfer.runs.header import Facts, Json, TrainingSettings
+from recxfer.runs.header import Facts, TrainingSettings
 
 
 class Counts(Facts):
@@ -93,7 +92,7 @@ def read_record(run: Path) -> RunRecord:
     return RunRecord.read(value, path)
 
 
-def _migrated(value: Mapping[str, Any]) -> Json:
+def _migrated(value: Json) -> Json:
     """Until checkpoints had format 3, the data of the last task stood beside the run's settings."""
     if "dataset" not in value:
         return dict(value)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recxfer.foundation.errors import UsageError
+from recxfer.foundation.files import Json
 from recxfer.foundation.names import RUN_JSON, SEED_FOLDER
-from recxfer.runs.header import Header, Json, read_header
+from recxfer.runs.header import Header, read_header
 from recxfer.runs.record import read_record
 
 

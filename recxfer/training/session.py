@@ -16,13 +16,13 @@ from recxfer.data.rows import Rows
 from recxfer.foundation import distributed
 from recxfer.foundation.device import autocast
 from recxfer.foundation.errors import UsageError
-from recxfer.foundation.files import refuse_existing
+from recxfer.foundation.files import Json, refuse_existing
 from recxfer.foundation.names import HISTORY, RESUME, RUN_JSON
 from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.foundation.signals import Terminated
 from recxfer.methods.contract import AnyLearner, Phase
-from recxfer.runs.header import Json, TrainingResult, read_header
+from recxfer.runs.header import TrainingResult, read_header
 from recxfer.runs.record import RunRecord, read_record
 from recxfer.training.loop import Training, fit
 from recxfer.training.optim import OptimConfig

@@ -1,15 +1,14 @@
 """Where a training is: everything needed to stop and go on as if nothing had happened."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recxfer.foundation import tensors
 from recxfer.foundation.errors import CheckpointError
+from recxfer.foundation.files import Json
 from recxfer.runs.header import identity_of
 from recxfer.runs.identity import differing
 from recxfer.runs.run import EpochFigures
@@ -61,7 +60,7 @@ _SCALARS = ("phase", "epoch", "step", "steps", "loss_sum", "best_epoch", "best_v
 
 def save_state(
     path: Path,
-    depends_on: Mapping[str, Any],
+    depends_on: Json,
     state: FitState,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -98,7 +97,7 @@ class SavedState:
         optimiser.load_state_dict({"state": self.optimiser, "param_groups": groups})
 
 
-def load_state(path: Path, depends_on: Mapping[str, Any]) -> SavedState:
+def load_state(path: Path, depends_on: Json) -> SavedState:
     """Read a resume file.
 
     Raises:
@@ -120,7 +119,7 @@ def load_state(path: Path, depends_on: Mapping[str, Any]) -> SavedState:
     return SavedState(state, groups["model"], optimiser)
 
 
-def refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def refuse_other(path: Path, before: Json, now: Json) -> None:
     """Refuse to go on with a run of other settings.
 
     Raises:

@@ -12,5 +12,5 @@ def render(result: ExportResult) -> RenderableType:
     table.add_column(style="bold")
     table.add_column()
     for name, value in result.as_json().items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else value)
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
     return table

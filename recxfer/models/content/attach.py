@@ -1,11 +1,11 @@
 """Backbones that read items as content: a content table stands where the item table stands."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor, nn
 
 from recxfer.data.content import ItemContent
+from recxfer.foundation.files import Json
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.encoder import Encoder
@@ -86,13 +86,13 @@ def readable_features(table: ContentTable, kind: str, item_N: Tensor) -> Tensor:
     return feature_VF[read_R.to(feature_VF.device) - 1]
 
 
-def table_facts(table: ContentTable) -> dict[str, Any]:
+def table_facts(table: ContentTable) -> Json:
     """What it takes to build a content table of this shape again: JSON."""
     own = {name: getattr(table.config, name) for name in ContentConfig.model_fields}
     config = ContentConfig.model_validate(own).portable()
     return {"config": config.model_dump(mode="json"), "encoders": table.described}
 
 
-def table_of_facts(facts: dict[str, Any], width: int) -> ContentTable:
+def table_of_facts(facts: Json, width: int) -> ContentTable:
     """A content table from its facts; the weights have still to be loaded."""
     return ContentTable(ContentConfig.model_validate(facts["config"]), width, facts["encoders"])

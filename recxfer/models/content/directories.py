@@ -6,7 +6,6 @@ Nothing is fetched, no code of a directory is run, and weights are read from saf
 import importlib
 import importlib.util
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from recxfer.foundation.errors import ConfigError
+from recxfer.foundation.files import Json
 
 _NO_CODE = {"trust_remote_code": False, "local_files_only": True}
 
@@ -71,7 +71,7 @@ def read_model(folder: Path) -> nn.Module:
     return model
 
 
-def empty_model(config: Mapping[str, Any]) -> nn.Module:
+def empty_model(config: Json) -> nn.Module:
     """A model of this configuration; its random weights are to be replaced."""
     transformers = library("transformers")
     values = dict(config)
@@ -80,9 +80,9 @@ def empty_model(config: Mapping[str, Any]) -> nn.Module:
     return model.float()
 
 
-def model_config(model: Any) -> dict[str, Any]:
+def model_config(model: Any) -> Json:
     """Its configuration as JSON, without the path that it came from."""
-    values: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=False))
+    values: Json = json.loads(model.config.to_json_string(use_diff=False))
     gone = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
     return {key: value for key, value in values.items() if key not in gone}
 
@@ -104,7 +104,7 @@ def read_tokeniser(folder: Path) -> bytes:
     return text.encode()
 
 
-def read_pixels(folder: Path) -> dict[str, Any]:
+def read_pixels(folder: Path) -> Json:
     """Side, mean and standard deviation that a directory says its pictures have."""
     file = folder / "preprocessor_config.json"
     try:

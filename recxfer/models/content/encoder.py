@@ -6,14 +6,13 @@ Shape letters: U items, T tokens, F width of the features.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from recxfer.foundation.errors import ConfigError
-from recxfer.foundation.files import canonical_json
+from recxfer.foundation.files import Json, canonical_json
 from recxfer.models.content.config import Layers
 
 _FIXED_IN_EVALUATION = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -44,7 +43,7 @@ class Encoder(nn.Module, ABC):
         """The layers, lowest first; none for features that cannot train."""
 
     @property
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Json:
         """What is needed, beside the settings and the weights, to build it again; JSON."""
         return {"kind": "own"}
 

@@ -1,9 +1,8 @@
 """Encoders by the names that settings use."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from recxfer.foundation.files import Json
 from recxfer.models.content import pretrained
 from recxfer.models.content.config import ContentConfig
 from recxfer.models.content.encoder import ImageEncoder, TextEncoder
@@ -11,9 +10,7 @@ from recxfer.models.content.image import SmallCnn, SmallViT
 from recxfer.models.content.text import SmallText
 
 
-def make_text_encoder(
-    config: ContentConfig, described: Mapping[str, Any] | None = None
-) -> TextEncoder:
+def make_text_encoder(config: ContentConfig, described: Json | None = None) -> TextEncoder:
     """The text encoder that settings name, or the one that a checkpoint describes, unloaded."""
     if described is not None and described["kind"] == "huggingface":
         return pretrained.HuggingFaceText.rebuilt(described)
@@ -28,9 +25,7 @@ def make_text_encoder(
     return pretrained.HuggingFaceText.opened(Path(config.text))
 
 
-def make_image_encoder(
-    config: ContentConfig, described: Mapping[str, Any] | None = None
-) -> ImageEncoder:
+def make_image_encoder(config: ContentConfig, described: Json | None = None) -> ImageEncoder:
     """The image encoder that settings name, or the one that a checkpoint describes, unloaded."""
     if described is not None and described["kind"] == "huggingface":
         return pretrained.HuggingFaceImage.rebuilt(described)

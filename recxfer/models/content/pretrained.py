@@ -7,7 +7,7 @@ configuration), so that a checkpoint opens where the directory is gone.
 Shape letters: U items, T tokens, F width of the features.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from recxfer.foundation.errors import ConfigError
+from recxfer.foundation.files import Json
 from recxfer.models.backbones.contract import real_positions
 from recxfer.models.content.config import Layers
 from recxfer.models.content.directories import (
@@ -91,14 +92,14 @@ class HuggingFaceText(TextEncoder):
         return encoder
 
     @classmethod
-    def rebuilt(cls, described: Mapping[str, Any]) -> "HuggingFaceText":
+    def rebuilt(cls, described: Json) -> "HuggingFaceText":
         """The same, with weights and tokeniser still to be loaded."""
         tokeniser = _Tokeniser(int(described["tokeniser_bytes"]), special=True)
         return cls(empty_model(described["config"]), tokeniser)
 
     @property
     @override
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Json:
         size = self.tokeniser.json_bytes.numel()
         return {"kind": "huggingface", "config": model_config(self.model), "tokeniser_bytes": size}
 
@@ -128,7 +129,7 @@ class HuggingFaceImage(ImageEncoder):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, pixels: Mapping[str, Any]) -> None:
+    def __init__(self, model: nn.Module, pixels: Json) -> None:
         super().__init__()
         self._pixels = dict(pixels)
         self.model: Any = _without_pooler(model)
@@ -154,13 +155,13 @@ class HuggingFaceImage(ImageEncoder):
         return encoder
 
     @classmethod
-    def rebuilt(cls, described: Mapping[str, Any]) -> "HuggingFaceImage":
+    def rebuilt(cls, described: Json) -> "HuggingFaceImage":
         """The same, with weights still to be loaded."""
         return cls(empty_model(described["config"]), described["pixels"])
 
     @property
     @override
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Json:
         return {"kind": "huggingface", "config": model_config(self.model), "pixels": self._pixels}
 
     @property
@@ -205,7 +206,7 @@ class StaticText(TextEncoder):
             ) from error
 
     @classmethod
-    def rebuilt(cls, described: Mapping[str, Any]) -> "StaticText":
+    def rebuilt(cls, described: Json) -> "StaticText":
         """The same, with vectors and tokeniser still to be loaded."""
         dtype = getattr(torch, described["dtype"])
         vector_KF = torch.zeros(described["tokens"], described["features"], dtype=dtype)
@@ -213,7 +214,7 @@ class StaticText(TextEncoder):
 
     @property
     @override
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Json:
         return {
             "kind": "static",
             "tokens": self.vector_KF.shape[0],

@@ -13,7 +13,6 @@ Ranking takes `table.weight_VD`, the vectors of all items, which are made once a
 """
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from recxfer.data.content import ItemContent
+from recxfer.foundation.files import Json
 from recxfer.foundation.names import MASK, PAD, UNKNOWN
 from recxfer.models.content.config import ContentConfig, require_content
 from recxfer.models.content.encoder import stamp
@@ -38,9 +38,7 @@ class ContentTable(ItemEncoder):
     An item of which nothing can be read has the vector of unknown items.
     """
 
-    def __init__(
-        self, config: ContentConfig, width: int, described: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, config: ContentConfig, width: int, described: Json | None = None) -> None:
         """Build it, with encoders from scratch or with the weights that `config` names.
 
         Args:
@@ -76,7 +74,7 @@ class ContentTable(ItemEncoder):
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @property
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Json:
         """What rebuilding needs beside settings and state: JSON values, for a checkpoint header."""
         return {side.kind: side.encoder.described for side in self._all_sides()}
 
