@@ -5,25 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.commands.studies import parse_seeds
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.names import CHECKPOINT
 from recxfer.runs.seeds import differ_in_seed_alone, grouped, runs_in
+from recxfer.testing.commands import answered, recxfer
 
 SMALL = ["--epochs", 2, "--batch-size", 16]
-
-
-def recxfer(*words, fails=None):
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == (fails or 0), done.output
-    return done
-
-
-def told(*words):
-    return json.loads(recxfer(*words, "--json").stdout)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +44,12 @@ def test_a_transfer_of_a_seed_begins_with_the_base_of_that_seed(study):
 
 
 def test_evaluate_takes_a_folder_of_seeds_as_one_run(study):
-    result = told("evaluate", study / "slow", study / "fast")
+    result = answered("evaluate", study / "slow", study / "fast")
     slow, fast = result["runs"]
     assert (slow["run"], fast["run"]) == (str(study / "slow"), str(study / "fast"))
     assert fast["over_seeds"]["seeds"] == [0, 1, 2]
     alone = [
-        told("evaluate", study / "fast" / f"seed-{seed}")["runs"][0]["metrics"]["AUC"]["value"]
+        answered("evaluate", study / "fast" / f"seed-{seed}")["runs"][0]["metrics"]["AUC"]["value"]
         for seed in range(3)
     ]
     assert fast["metrics"]["AUC"]["value"] == pytest.approx(np.mean(alone), abs=1e-12)
@@ -73,9 +62,9 @@ def test_evaluate_takes_a_folder_of_seeds_as_one_run(study):
 
 def test_runs_given_one_by_one_are_one_where_their_seed_alone_differs(study):
     fast = [study / "fast" / f"seed-{seed}" for seed in range(3)]
-    (run,) = told("evaluate", *fast)["runs"]
+    (run,) = answered("evaluate", *fast)["runs"]
     assert run["run"] == str(fast[0])
-    (folder,) = told("evaluate", study / "fast")["runs"]
+    (folder,) = answered("evaluate", study / "fast")["runs"]
     assert run["metrics"] == folder["metrics"]
     slow = study / "slow" / "seed-1"
     assert [group.runs for group in grouped([fast[0], slow, fast[2]])] == [
@@ -87,7 +76,7 @@ def test_runs_given_one_by_one_are_one_where_their_seed_alone_differs(study):
 
 
 def test_a_single_run_is_told_as_before(study):
-    (run,) = told("evaluate", study / "fast" / "seed-0")["runs"]
+    (run,) = answered("evaluate", study / "fast" / "seed-0")["runs"]
     assert "over_seeds" not in run
 
 
@@ -115,7 +104,7 @@ def test_what_is_missing_alone_is_made_again(study, films, tmp_path):
     shutil.rmtree(tmp_path / "base" / "seed-1")
     kept = (tmp_path / "base" / "seed-0" / CHECKPOINT).stat().st_mtime_ns
     small = [*SMALL, "--set", "width=8", "--set", "max_length=12"]
-    made = told("pretrain", films, tmp_path / "base", "--seeds", "0-2", "--resume", *small)
+    made = answered("pretrain", films, tmp_path / "base", "--seeds", "0-2", "--resume", *small)
     assert made["seeds"] == [0, 1, 2]
     assert (tmp_path / "base" / "seed-0" / CHECKPOINT).stat().st_mtime_ns == kept
     again = (tmp_path / "base" / "seed-1" / CHECKPOINT).read_bytes()
@@ -131,20 +120,20 @@ def test_a_run_or_another_folder_is_not_written_into(study, films, tmp_path):
         (study / "base" / "seed-0", "is a run"),
         (tmp_path / "mine", "notes.txt"),
     ):
-        done = recxfer("pretrain", films, folder, "--seeds", "0,1", "--overwrite", fails=2)
+        done = recxfer("pretrain", films, folder, "--seeds", "0,1", "--overwrite", code=2)
         assert message in done.output
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
 def test_where_one_run_is_wanted_a_folder_of_seeds_says_so(study, films, tmp_path):
-    done = recxfer("export", study / "base", tmp_path / "users.parquet", fails=4)
+    done = recxfer("export", study / "base", tmp_path / "users.parquet", code=4)
     assert "several seeds" in done.output
     assert "seed-0" in done.output
 
 
 def test_a_seed_that_the_base_lacks_is_named(study, films, tmp_path):
     words = ["--method", "finetune", "--task", "profile:taste", "--seeds", "0,7"]
-    done = recxfer("transfer", study / "base", films, tmp_path / "run", *words, *SMALL, fails=2)
+    done = recxfer("transfer", study / "base", films, tmp_path / "run", *words, *SMALL, code=2)
     assert "none of seed 7" in done.output
 
 
@@ -160,5 +149,5 @@ def test_what_is_no_list_of_seeds_is_refused(text):
 
 
 def test_seed_and_seeds_together_are_refused(films, tmp_path):
-    done = recxfer("pretrain", films, tmp_path / "x", "--seed", 3, "--seeds", "0,1", fails=2)
+    done = recxfer("pretrain", films, tmp_path / "x", "--seed", 3, "--seeds", "0,1", code=2)
     assert "--seed 3 and --seeds 0,1" in done.output

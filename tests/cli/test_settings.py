@@ -1,23 +1,14 @@
 """`--settings`: all that can be set, for what was chosen, and nothing done."""
 
-import json
-
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
-
-
-def recxfer(*arguments):
-    return CliRunner().invoke(app, list(arguments))
+from recxfer.testing.commands import answered, recxfer
 
 
 def settings(*arguments):
-    result = recxfer(*arguments, "--settings", "--json")
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
+    found = answered(*arguments, "--settings")
     assert found["command"] == arguments[0]
     return {f"{s['section']}.{s['key']}": s for s in found["settings"]}
 
@@ -70,7 +61,7 @@ def test_a_file_of_settings_chooses_and_gives(tmp_path):
 
 def test_people_get_a_table():
     result = recxfer("transfer", "--method", "replay", "--settings", "--set", "memory=all")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stderr == ""
     (line,) = [line for line in result.stdout.splitlines() if "method.memory" in line]
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells[:4] == ["method.memory", "int, at least 1 or `all`", "1000", "all"]
@@ -92,14 +83,15 @@ def test_arguments_can_be_given_as_well_and_nothing_is_written(tmp_path, monkeyp
 
 
 def test_a_setting_that_cannot_be_is_refused_here_too():
-    result = recxfer("pretrain", "--settings", "--set", "optim.epocs=3")
-    assert (result.exit_code, result.stdout) == (2, "")
+    result = recxfer("pretrain", "--settings", "--set", "optim.epocs=3", code=2)
+    assert result.stdout == ""
     assert "optim.epocs (--set): unknown key" in result.stderr
 
 
 def test_arguments_are_asked_for_where_the_flag_is_another_options_value():
     for arguments in (["evaluate", "--report", "--settings"], ["evaluate", "--", "--settings"]):
-        result = recxfer(*arguments)
+        result = recxfer(*arguments, code=None)
         assert "settings" not in result.stdout
         assert result.exit_code != 0
-    assert "Missing argument 'RUN...'" in recxfer("evaluate", "--report", "--settings").stderr
+    asked = recxfer("evaluate", "--report", "--settings", code=2)
+    assert "Missing argument 'RUN...'" in asked.stderr

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.data.dataset import Dataset
 from recxfer.foundation.registry import Entry
 from recxfer.models import BACKBONES
 from recxfer.testing.backbone_contract import BackboneContract
+from recxfer.testing.commands import recxfer
 
 SEEN = []
 """Histories that were read since the list was last cleared."""
@@ -43,16 +42,6 @@ def clock(monkeypatch):
     entry = Entry("clock", "reads times", f"{__name__}:Clock")
     monkeypatch.setitem(BACKBONES._entries, "clock", entry)
     SEEN.clear()
-
-
-def recxfer(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def done(*words):
-    result = recxfer(*words)
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def check_seen(dataset, *, items):
@@ -87,7 +76,7 @@ def test_times_reach_it_in_training_transfer_and_evaluation(case, films, books, 
     objective = "clue" if case.startswith("clue") else case
     base = tmp_path / "base"
     words = ("--objective", objective, "--backbone", "clock", *SMALL)
-    done("pretrain", films, base, *words, *(f"--set={pair}" for pair in PRETRAINED[case]))
+    recxfer("pretrain", films, base, *words, *(f"--set={pair}" for pair in PRETRAINED[case]))
     check_seen(films, items=case in ("next-item", "clue"))
     for number, (method, dataset, task) in enumerate(
         [
@@ -97,11 +86,11 @@ def test_times_reach_it_in_training_transfer_and_evaluation(case, films, books, 
         ]
     ):
         run = tmp_path / str(number)
-        done("transfer", base, dataset, run, "--method", method, "--task", task, "--epochs", 1)
-        told = json.loads(done("evaluate", run, "--json").stdout)
+        recxfer("transfer", base, dataset, run, "--method", method, "--task", task, "--epochs", 1)
+        told = json.loads(recxfer("evaluate", run, "--json").stdout)
         assert told["runs"][0]["metrics"]
         check_seen(films, items=True)
-    done("export", tmp_path / "0", tmp_path / "users.parquet", "--what", "users")
+    recxfer("export", tmp_path / "0", tmp_path / "users.parquet", "--what", "users")
     check_seen(films, items=True)
 
 
@@ -109,21 +98,20 @@ def test_a_dataset_without_timestamps_is_refused_before_training(films, tmp_path
     (tmp_path / "log.csv").write_text(
         "user,item\n" + "".join(f"u{n},i{(n + k) % 7}\n" for n in range(30) for k in range(6))
     )
-    done("prepare", tmp_path / "log.csv", tmp_path / "untimed")
+    recxfer("prepare", tmp_path / "log.csv", tmp_path / "untimed")
     words = ("--backbone", "clock", *SMALL)
-    refused = recxfer("pretrain", tmp_path / "untimed", tmp_path / "base", *words)
-    assert refused.exit_code == 3
+    refused = recxfer("pretrain", tmp_path / "untimed", tmp_path / "base", *words, code=3)
     told = " ".join(refused.stderr.split())
     assert "untimed has no timestamps, but the backbone reads the times of events" in told
     assert "hint: choose another backbone" in told
     assert not SEEN
     assert not (tmp_path / "base").exists()
 
-    done("pretrain", films, tmp_path / "base", *words)
+    recxfer("pretrain", films, tmp_path / "base", *words)
     SEEN.clear()
     words = ("--method", "finetune", "--task", "next-item", "--epochs", 1)
-    refused = recxfer("transfer", tmp_path / "base", tmp_path / "untimed", tmp_path / "run", *words)
-    assert refused.exit_code == 3
+    places = (tmp_path / "base", tmp_path / "untimed", tmp_path / "run")
+    refused = recxfer("transfer", *places, *words, code=3)
     assert "has no timestamps" in " ".join(refused.stderr.split())
     assert not SEEN
     assert not (tmp_path / "run").exists()

@@ -5,21 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.foundation import tensors
 from recxfer.foundation.names import CHECKPOINT
+from recxfer.testing.commands import answered
 
 KEPT = Path(__file__).parents[1] / "formats"
 RUNS = {"1/base": (1, "backbone"), "1/delta": (1, "delta"), "2/tasks": (2, "merged")}
 """Each with the format and the kind that its header has."""
-
-
-def recxfer(*arguments):
-    result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture
@@ -37,7 +30,7 @@ def test_a_run_is_of_the_format_that_it_stands_for(run):
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_has_the_figures_that_it_had(run, kept):
     known = json.loads((kept / "figures.json").read_text())[run]
-    found = {task["task"]: task["metrics"] for task in recxfer("evaluate", kept / run)["runs"]}
+    found = {task["task"]: task["metrics"] for task in answered("evaluate", kept / run)["runs"]}
     assert found.keys() == known.keys()
     for task, metrics in known.items():
         for name, value in metrics.items():
@@ -46,9 +39,9 @@ def test_a_run_has_the_figures_that_it_had(run, kept):
 
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_is_exported(run, kept, tmp_path):
-    assert recxfer("export", kept / run, tmp_path / "users.parquet")["rows"] == 40
+    assert answered("export", kept / run, tmp_path / "users.parquet")["rows"] == 40
     out = tmp_path / "model.safetensors"
-    recxfer("export", kept / run, out, "--what", "model")
+    answered("export", kept / run, out, "--what", "model")
     _, header = tensors.load(out)
     assert header["kind"] in ("backbone", "merged")
 
@@ -63,19 +56,19 @@ def test_a_run_is_exported(run, kept, tmp_path):
 )
 def test_a_run_is_transferred_on(base, method, task, kept, tmp_path):
     if task == "next-item":  # which the base holds already, on these people
-        recxfer(
+        answered(
             "prepare", _other_log(tmp_path), tmp_path / "other", "--vocabulary", kept / "1/films"
         )
         dataset = tmp_path / "other"
     else:
         dataset = kept / "1/films"
     run = tmp_path / "run"
-    recxfer(
+    answered(
         "transfer", kept / base, dataset, run, "--method", method, "--task", task, "--epochs", 1
     )
-    tasks = recxfer("evaluate", run)["runs"]
+    tasks = answered("evaluate", run)["runs"]
     assert tasks[-1]["task"] == task
-    before = recxfer("evaluate", kept / base)["runs"]
+    before = answered("evaluate", kept / base)["runs"]
     if base == "2/tasks":  # conure forgets nothing, of whatever format
         assert [one["metrics"] for one in tasks[: len(before)]] == [
             one["metrics"] for one in before
@@ -83,7 +76,7 @@ def test_a_run_is_transferred_on(base, method, task, kept, tmp_path):
 
 
 def test_a_dataset_is_pretrained_on(kept, tmp_path):
-    made = recxfer(
+    made = answered(
         "pretrain", kept / "1/films", tmp_path / "run", "--epochs", 1, "--set", "width=4"
     )
     assert made["parameters"] > 0

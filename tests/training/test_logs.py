@@ -4,9 +4,7 @@ import json
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from recxfer.cli.app import app
 from recxfer.commands import pretrain
 from recxfer.foundation.config import Settings
 from recxfer.foundation.errors import DivergedError
@@ -14,15 +12,10 @@ from recxfer.foundation.names import CHECKPOINT, HISTORY
 from recxfer.foundation.reporting import SilentReporter
 from recxfer.foundation.reporting.jsonl import JsonlLog
 from recxfer.foundation.reporting.many import Many
+from recxfer.testing.commands import recxfer
 from recxfer.training import loop
 
 SMALL = ["--set", "width=8", "--set", "max_length=20", "--batch-size", "8", "--threads", "1"]
-
-
-def recxfer(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 def lines(path):
