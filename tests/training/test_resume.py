@@ -71,8 +71,10 @@ def test_a_killed_process_can_be_resumed(films, whole, tmp_path, kill, code):
 
 @pytest.mark.parametrize("steps", [2, 9])
 def test_a_stopped_transfer_ends_in_the_same_bytes(bases, films, tmp_path, stopped, steps):
+    base = bases["nextitnet", "next-item"]  # trained before anything is stopped
+
     def adapt(name, **options):
-        base, run = bases["nextitnet", "next-item"], tmp_path / name
+        run = tmp_path / name
         transferred(base, films, run, "peterrec", "profile:taste", epochs=3, lr=None, **options)
         return (run / CHECKPOINT).read_bytes()
 
