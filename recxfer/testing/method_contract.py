@@ -7,6 +7,7 @@ from typing import ClassVar
 from unittest import SkipTest
 
 import torch
+from torch import nn
 
 from recxfer.commands.transfer_config import TransferResult
 from recxfer.evaluation.ranking import class_scores, rank
@@ -15,6 +16,7 @@ from recxfer.foundation.names import CHECKPOINT, RUN_JSON
 from recxfer.foundation.rng import Rng
 from recxfer.methods import METHODS
 from recxfer.methods.contract import AnyMethod, trained_names
+from recxfer.models.user_model import UserModel
 from recxfer.runs.open import open_base, open_run
 from recxfer.runs.sizes import size_of
 from recxfer.testing.commands import transferred
@@ -148,11 +150,15 @@ class MethodContract:
         for task in ("profile:taste", "cross-domain"):
             if task.partition(":")[0] in self._type.needs.tasks:
                 result = self._adapt(tmp_path / task[:5], task, base=base, epochs=1)
-                share = size_of(open_run(result.path, _CPU)).backbone_share
+                run = open_run(result.path, _CPU)
+                share = size_of(run).backbone_share
                 assert share is not None
                 assert share < 0.15  # nothing, where a new output layer over items is all
-                # What `transfer` prints leaves out the head of two classes, and the token, too.
-                assert result.trained_share <= share < result.trained_share + 0.001
+                # What `transfer` prints leaves out the tokens, and the head of two classes, too.
+                assert run.record.counts is not None
+                outside = _outside_of_body(run.model, head=not run.task.ranks_items)
+                told = result.trained_share + outside / run.record.counts.body
+                assert abs(share - told) < 1e-9
 
     @property
     def _type(self) -> type[AnyMethod]:
@@ -203,3 +209,10 @@ class MethodContract:
             epochs=epochs,
             seed=seed,
         )
+
+
+def _outside_of_body(model: nn.Module, *, head: bool) -> int:
+    """Numbers in the tokens of a user model and, if asked for, in its head."""
+    users = [module for module in model.modules() if isinstance(module, UserModel)]
+    owners = [part for user in users for part in (user.tokens, user.head if head else None)]
+    return sum(p.numel() for owner in owners if owner is not None for p in owner.parameters())

@@ -124,7 +124,7 @@ def test_a_clash_is_a_warning_of_the_command_that_asks(run):
     assert CLASH in " ".join(told.split())
 
 
-def tests_of(site, *options):
+def run_tests_of(site, *options):
     """Let pytest run the tests of a distribution, as its author would."""
     quiet = ["-q", "-p", "no:cacheprovider", "--rootdir", str(site), "-c", os.devnull]
     return subprocess.run(
@@ -149,7 +149,7 @@ def test_the_plug_in_of_the_guide_is_read(install, tmp_path, monkeypatch):
     )
     (site / "test_arrow.py").write_text("from recxfer_arrow import *\n" + tests)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-    tested = tests_of(site)
+    tested = run_tests_of(site)
     assert tested.returncode == 0, tested.stdout
     listed = subprocess.run(
         [sys.executable, "-m", "recxfer", "prepare", "--list"], capture_output=True, text=True
@@ -180,7 +180,7 @@ def test_a_method_of_a_plug_in_is_held_to_what_it_says(install, monkeypatch):
         "    method = 'all-of-it'\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-    told = tests_of(site, "-k", "settings or small", "-rA").stdout
+    told = run_tests_of(site, "-k", "settings or small", "-rA").stdout
     ended = re.findall(r"^(PASSED|FAILED) .*::(Test\w+)::(test_\w+)", told, re.MULTILINE)
     failed = {(name, test) for outcome, name, test in ended if outcome == "FAILED"}
     small = {"test_a_delta_is_small", "test_a_delta_of_default_settings_is_under_15_percent"}
