@@ -10,6 +10,7 @@ import recxfer
 
 PACKAGE = Path(recxfer.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+RIDDLE = re.compile(r"(What|Who|Whoever|Whether|How|Where|Why)\b")
 REFERENCE = re.compile(r"See `[\w.]+`")
 
 
@@ -24,6 +25,12 @@ def docstrings(source):
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_says_what_it_is_and_asks_nothing(module):
+    (text,) = (t for name, t in docstrings((PACKAGE / module).read_text()) if name is None)
+    assert not RIDDLE.match(text), text
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
 def test_a_docstring_says_something_where_it_stands_and_override_the_rest(module):
     for name, text in docstrings((PACKAGE / module).read_text()):
         assert not REFERENCE.match(text), f"{module}: {name}: {text}"
@@ -31,4 +38,5 @@ def test_a_docstring_says_something_where_it_stands_and_override_the_rest(module
 
 def test_what_is_refused_would_be_found():
     found = dict(docstrings('"""Who decides."""\nclass A:\n    """See `B.c`."""\n'))
+    assert RIDDLE.match(found[None])
     assert REFERENCE.match(found["A"])

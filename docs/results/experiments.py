@@ -237,7 +237,7 @@ def comparison(
         for method, of_seeds in places.items()
     }
     one, cases, rows = next(iter(opened.values()))[0]
-    people = cases.people()
+    people = cases.users()
     slices: list[Slice | tuple[str, None]] = [("all", None)]
     slices += slices_of(one, rows, None, by) if by else []
     asked = measures([*OF_RANKS, *OF_CLASSES], at)

@@ -311,11 +311,11 @@ def _figures(now: Measured, config: EvaluateConfig) -> RunFigures:
         task=opened.task.name,
         dataset=str(config.dataset or opened.learned.dataset.name),
         cases=cases.frame.height,
-        people=np.unique(cases.people()).size,
+        people=np.unique(cases.users()).size,
         candidates=f"1+{config.candidates} sampled" if sampled else "all",
         seen=seen if cases.ranks_items else None,
         size=size_of(opened),
-        metrics=estimate(now.metrics(config.measures), cases.people(), config.seed),
+        metrics=estimate(now.metrics(config.measures), cases.users(), config.seed),
         over_seeds=now.over_seeds(config.measures),
     )
 
@@ -329,11 +329,11 @@ def _compared(now: Measured, known: Measured, config: EvaluateConfig) -> dict[st
             hint="compare runs of one task on one dataset; evaluate others on their own",
         )
     ours, theirs = (_resampled(one.metrics(config.measures)) for one in (now, known))
-    return compare(ours, theirs, now.cases.people(), config.seed)
+    return compare(ours, theirs, now.cases.users(), config.seed)
 
 
 def _resampled(metrics: Mapping[str, Functional]) -> dict[str, Functional]:
-    """The metrics that resampling people says something about."""
+    """The metrics that resampling users says something about."""
     return {name: metric for name, metric in metrics.items() if not isinstance(metric, Whole)}
 
 
@@ -370,7 +370,7 @@ def _slices(now: Measured, config: EvaluateConfig, by: str) -> list[SliceFigures
                 task=now.task.name,
                 slice=name,
                 cases=chosen.size,
-                metrics=estimate(metrics, now.cases.people(chosen), config.seed),
+                metrics=estimate(metrics, now.cases.users(chosen), config.seed),
             )
         )
     return found

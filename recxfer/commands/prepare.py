@@ -71,7 +71,7 @@ class PrepareConfig:
     """Datasets to link to by equal user ids."""
 
     exclude_users: tuple[Path, ...] = ()
-    """Datasets whose people are left out."""
+    """Datasets whose users are left out."""
 
     exclude_items: tuple[Path, ...] = ()
     """Datasets whose items are left out."""
@@ -80,7 +80,7 @@ class PrepareConfig:
     """The dataset to index items as; events with other items are left out."""
 
     seed: int = 0
-    """Seed of the split of people, and of a generated world."""
+    """Seed of the split of users, and of a generated world."""
 
     overwrite: bool = False
     """Whether an existing output is replaced."""

@@ -11,7 +11,7 @@ from recxfer.commands.training_config import TrainingOptions
 from recxfer.data.dataset import Dataset
 from recxfer.data.examples import (
     next_item_training,
-    share_of_people,
+    share_of_users,
 )
 from recxfer.data.rows import Rows
 from recxfer.foundation import distributed
@@ -127,7 +127,7 @@ def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
 
     Every process returns the same; the first one writes.
     """
-    with distributed.joined():
+    with distributed.process_group():
         return _run(config, reporter)
 
 
@@ -173,7 +173,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
         )
     max_length = backbone.config.max_length
     rows = next_item_training(dataset, max_length, backbone.inputs, windows=config.data.windows)
-    rows = share_of_people(rows, config.data.train_share, rng)
+    rows = share_of_users(rows, config.data.train_share, rng)
     rows, validation = hold_out(
         dataset, pretraining, objective, rows, rng, device, reporter, config.optim.metric
     )
@@ -218,7 +218,7 @@ def _run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
             overwrite=config.overwrite,
         )
         release_output(config.run)
-    distributed.wait()
+    distributed.barrier()
     return _result(
         config,
         model,
@@ -300,6 +300,6 @@ def _header(
         tasks=(learned,),
         seed=config.seed,
         settings=TrainingSettings.of(config.optim, config.data, config.precision, config.device),
-        processes=distributed.count(),
+        processes=distributed.world_size(),
         code=code_facts((OBJECTIVES, config.objective), (BACKBONES, config.backbone)),
     )

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from recxfer.commands.training_config import LearnedPeople, TrainingConfig
+from recxfer.commands.training_config import TrainingConfig, UserSelection
 from recxfer.foundation.config import Config
 from recxfer.models.backbones.contract import BackboneConfig
 from recxfer.training.optim import OptimConfig
 
 
-class PretrainData(LearnedPeople):
+class PretrainData(UserSelection):
     """What pretraining reads of a dataset."""
 
     windows: Literal["all", "last"] = "all"

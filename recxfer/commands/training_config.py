@@ -39,9 +39,9 @@ class TrainingConfig:
         return replace(self, seed=seed, run=seed_folder(self.run, seed))
 
 
-class LearnedPeople(Config):
+class UserSelection(Config):
     """Who of a dataset is learned from."""
 
     train_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the training people to learn from, at least one: for learning curves. With one seed
+    """Share of the training users to learn from, at least one: for learning curves. With one seed
     a smaller share is part of a larger one."""

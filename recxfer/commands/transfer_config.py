@@ -7,7 +7,7 @@ from typing import Self, Unpack
 from pydantic import Field
 from typing_extensions import override
 
-from recxfer.commands.training_config import LearnedPeople, TrainingConfig, TrainingOptions
+from recxfer.commands.training_config import TrainingConfig, TrainingOptions, UserSelection
 from recxfer.foundation.config import Component, Config, Settings
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.names import CHECKPOINT
@@ -34,7 +34,7 @@ class TransferOptim(OptimConfig):
     """Stop after this many validations without a better value; 0 trains all epochs."""
 
 
-class TransferData(LearnedPeople):
+class TransferData(UserSelection):
     """What a transfer reads of a dataset."""
 
     max_length: int | None = Field(default=None, ge=1)

@@ -1,4 +1,4 @@
-"""What items are: the text and the image of each, as a dataset holds them."""
+"""Text and image of each item, as a dataset holds them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +60,7 @@ class ItemContent:
 
 
 def read_content(path: Path, info: DatasetInfo, items: pl.DataFrame) -> ItemContent:
-    """The content of a dataset's items.
+    """Read the texts and images of a dataset's items.
 
     Args:
         path: the dataset.

@@ -101,7 +101,7 @@ def profile_rows(
     """One row per user of the part whose label is known, empty histories included.
 
     Histories hold train events only (under the `users` split: all of the user's events), so that
-    no held-out event of another task on the same people is ever read.
+    no held-out event of another task on the same users is ever read.
     """
     label_U, _ = dataset.labels(label)
     in_part_U = dataset.user_split_U == SPLITS.index(part)
@@ -121,10 +121,10 @@ def profile_rows(
     )
 
 
-def people_apart(dataset: Dataset, rows: Rows, max_length: int) -> tuple[Rows, Rows]:
-    """Training rows without the people of the valid part, and the histories of those people.
+def hold_out_users(dataset: Dataset, rows: Rows, max_length: int) -> tuple[Rows, Rows]:
+    """Training rows without the users of the valid part, and the histories of those users.
 
-    Histories are those of profile tasks. People with one event are left out of the second part:
+    Histories are those of profile tasks. Users with one event are left out of the second part:
     their histories cannot be halved.
 
     Args:
@@ -173,13 +173,13 @@ def cross_domain_rows(
     )
 
 
-def share_of_people(rows: Rows, share: float, rng: Rng) -> Rows:
-    """The rows of some people, drawn so that a smaller share is part of a larger one.
+def share_of_users(rows: Rows, share: float, rng: Rng) -> Rows:
+    """The rows of some users, drawn so that a smaller share is part of a larger one.
 
     Args:
         rows: of any task.
-        share: of the people who have rows, above 0 to 1; at least one person stays.
-        rng: draws the order in which people join.
+        share: of the users who have rows, above 0 to 1; at least one user stays.
+        rng: draws the order in which users join.
     """
     if share == 1:
         return rows
@@ -219,7 +219,7 @@ def every_user(
 
 
 def _met_in(target: Dataset, source: Dataset) -> Seen:
-    """What each source user met in the target; nothing for people the target does not know."""
+    """What each source user met in the target; nothing for users the target does not know."""
     source_T = target.link_to(source)
     known_T = (source_T >= 0).nonzero().squeeze(1)
     start_U = torch.zeros(source.num_users, dtype=torch.int64)
@@ -249,7 +249,7 @@ def _known_histories(dataset: Dataset, user_R: Tensor, max_length: int) -> tuple
 def _histories_before(
     events: Events, person_R: Tensor, before_R: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """First event, and one past the last event earlier than `before_R`, of each person."""
+    """First event, and one past the last event earlier than `before_R`, of each user."""
     first_R, last_R = events.offset_U1[person_R], events.offset_U1[person_R + 1]
     if before_R is None:
         return first_R, last_R

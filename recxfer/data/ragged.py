@@ -1,4 +1,4 @@
-"""Slices of a flat array, given as (start, length): the entries they hold, and whose these are.
+"""Slices of a flat array, given as (start, length), to flat indices and back.
 
 Shape letters: R slices, X entries of all slices, one slice after the other.
 """

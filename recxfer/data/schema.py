@@ -1,4 +1,4 @@
-"""What `dataset.json` says of a prepared dataset. The format is `docs/reference/dataset.md`."""
+"""Typed `dataset.json` of a prepared dataset; `docs/reference/dataset.md` describes the format."""
 
 from pathlib import Path
 from typing import Final, Literal
@@ -21,7 +21,7 @@ class _Record(BaseModel):
 
 
 class SourceFile(_Record):
-    """A raw file the dataset was made from."""
+    """A raw file that the dataset was made from."""
 
     name: str
     """File name without its folder, so that the record is the same wherever the file lies."""
@@ -31,7 +31,7 @@ class SourceFile(_Record):
 
 
 class SplitRule(_Record):
-    """How events became train, valid and test."""
+    """The rule by which events became train, valid and test."""
 
     rule: Literal["leave-last", "temporal", "users", "linked"]
     """`leave-last`: per user, the last event is test and the one before it valid.
@@ -49,7 +49,7 @@ class SplitRule(_Record):
 
 
 class Link(_Record):
-    """Another dataset that shares people with this one."""
+    """Another dataset that shares users with this one."""
 
     name: str
     """The other dataset's name; the table is `links/<name>.parquet`."""
@@ -65,7 +65,7 @@ class Link(_Record):
 
 
 class TextRecord(_Record):
-    """Items by what there is of their text."""
+    """Counts of items by the state of their text."""
 
     items: int
     """Items with a text."""
@@ -78,7 +78,9 @@ class TextRecord(_Record):
 
 
 class ImageRecord(_Record):
-    """Items by what there is of their image. All but `side` and `animated` add up to the items."""
+    """Counts of items by the state of their image; all but `side` and `animated` add up to the
+    items.
+    """
 
     side: int
     """Pixels of an edge of the decoded squares."""
@@ -103,7 +105,7 @@ class ImageRecord(_Record):
 
 
 class DatasetInfo(_Record):
-    """Everything a dataset was made from, and what is in it."""
+    """The record of a dataset: everything it was made from, and what it holds."""
 
     format: int = FORMAT
     """Version of the dataset format."""
@@ -163,7 +165,7 @@ class DatasetInfo(_Record):
     """Items with an image; None where items.parquet has no such column."""
 
     links: tuple[Link, ...] = ()
-    """Datasets that share people with this one."""
+    """Datasets that share users with this one."""
 
     known_answers: dict[str, float] = {}
     """Generated worlds: the best possible value of each metric, by task."""
@@ -180,7 +182,7 @@ class DatasetInfo(_Record):
         return sha256_of_text(canonical_json(self.as_json()))
 
     def as_json(self) -> dict[str, object]:
-        """The record as `dataset.json` holds it."""
+        """Return the record as `dataset.json` holds it."""
         unsaid = {name for name in ("texts", "images") if getattr(self, name) is None}
         return self.model_dump(mode="json", exclude=unsaid)
 

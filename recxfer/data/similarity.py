@@ -1,4 +1,4 @@
-"""Which items occur together: a short list of neighbours for each, in bounded memory."""
+"""Find items that occur together: a short list of neighbours for each, in bounded memory."""
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ histories as make that many are drawn."""
 
 
 def similar_items(rows: Rows, num_items: int, generator: torch.Generator) -> Tensor:
-    """The items that most often stand near each item, for its frequency.
+    """Find the items that most often occur near each item, for its frequency.
 
     Similarity is the cosine of co-occurrence, n_ij / sqrt(n_i n_j) (Sarwar et al. 2001), with pairs
     counted up to REACH events apart.
@@ -55,7 +55,7 @@ def similar_items(rows: Rows, num_items: int, generator: torch.Generator) -> Ten
 
 
 def _sample(length_R: Tensor, generator: torch.Generator) -> Tensor:
-    """Row numbers, drawn where all rows would make more than MAX_PAIRS pairs."""
+    """Draw row numbers, where all rows would make more than MAX_PAIRS pairs."""
     if int(length_R.sum()) * REACH <= MAX_PAIRS:
         return torch.arange(length_R.numel())
     order_R = torch.randperm(length_R.numel(), generator=generator)
@@ -64,7 +64,7 @@ def _sample(length_R: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _nearest(item_P: Tensor, other_P: Tensor, score_P: Tensor, span: int) -> Tensor:
-    """The highest scores of each item, as a table."""
+    """Collect the highest scores of each item in a table."""
     order_P = score_P.argsort(descending=True, stable=True)
     order_P = order_P[item_P[order_P].argsort(stable=True)]
     item_P, other_P = item_P[order_P], other_P[order_P]

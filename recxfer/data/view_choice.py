@@ -1,4 +1,4 @@
-"""Which views of a history are drawn, and how strong they are."""
+"""Choose and draw views of histories by the settings: which, and how strong."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ SIMILAR = frozenset({"substitute", "insert"})
 
 
 def _names(value: Any) -> Any:
-    """`crop`, `crop,mask` and `[crop,mask]` as lists: how a shell types them."""
+    """Read `crop`, `crop,mask` and `[crop,mask]` as lists, as a shell types them."""
     if not isinstance(value, str):
         return value
     text = value.strip().removeprefix("[").removesuffix("]")
@@ -28,7 +28,7 @@ def _names(value: Any) -> Any:
 
 
 class ViewConfig(Config):
-    """Which views, and how strong."""
+    """Settings of views: which, and how strong."""
 
     views: Annotated[tuple[ViewName, ...], BeforeValidator(_names)] = Field(
         default=("dropout",), min_length=1
@@ -56,7 +56,7 @@ class ViewConfig(Config):
 
 
 class Views:
-    """Draws views of batches as a config says."""
+    """Draw views of batches by the settings."""
 
     def __init__(self, config: ViewConfig, rows: Rows, num_items: int, longest: int) -> None:
         """Count which items are alike, where a view needs it.
@@ -75,7 +75,7 @@ class Views:
             self._similar_VK = similar_items(rows, num_items, torch.Generator().manual_seed(0))
 
     def draw(self, history: History, generator: torch.Generator) -> History:
-        """One view of every history of a batch."""
+        """Draw one view of every history of a batch."""
         names = self.config.views
         if self.config.mix == "compose" or len(names) == 1:
             for name in names:
@@ -85,7 +85,7 @@ class Views:
         return views.keep_recent(history, self.longest)
 
     def _choose(self, history: History, generator: torch.Generator) -> History:
-        """Each history through one view, all equally likely: rows are grouped by their view."""
+        """Draw each row's view at random, all equally likely; rows are grouped by view."""
         names = self.config.views
         choice_B = torch.randint(len(names), history.length_B.shape, generator=generator)
         parts, rows = [], []

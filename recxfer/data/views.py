@@ -1,4 +1,4 @@
-"""Views of histories: the same person, seen a little differently.
+"""Views of histories: the same user, seen a little differently.
 
 Each operator is a pure function of a whole batch and a random stream. It chooses places, and all
 that is known of an event goes with it. None empties a history, and none touches padding. CL4SRec

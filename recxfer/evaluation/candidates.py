@@ -1,4 +1,4 @@
-"""What a target is ranked among: all items but those its user met, or a sample of them.
+"""Candidates that a target is ranked among: all items but those its user met, or a sample of them.
 
 Shape letters: R rows, C rows of a chunk, X events that rows of a chunk have seen, N candidates.
 """
@@ -16,14 +16,14 @@ SAMPLING_ROWS = 8192
 
 
 def flat_seen(row_C: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
-    """For every event that any of the rows has seen: the row's place in the chunk, and the item."""
+    """List the seen items of rows as pairs: the row's place in the chunk, and the item."""
     start_C, end_C = seen.start_R[row_C], seen.end_R[row_C]
     count_C = end_C - start_C
     return owners(count_C), seen.item_E[flat_indices(start_C, count_C)].long()
 
 
 def count_seen(rows: Rows, seen: Seen | None) -> Tensor:
-    """Distinct items seen by each row, the target not counted."""
+    """Count the distinct items seen by each row, without the target."""
     assert rows.target_R is not None
     count_R = torch.zeros(len(rows), dtype=torch.int64)
     if seen is None:
@@ -38,7 +38,7 @@ def count_seen(rows: Rows, seen: Seen | None) -> Tensor:
 
 
 def draw_candidates(rows: Rows, num_items: int, count: int, rng: Rng, seen: Seen | None) -> Tensor:
-    """Distinct negatives for each row (R, N), int32.
+    """Draw distinct negatives for each row (R, N), int32.
 
     A function of the seed, the rows and what is left out: the same for every method.
     """

@@ -1,4 +1,4 @@
-"""What a run did with each held-out case: computed once, kept as Parquet beside the run."""
+"""Compute scores and ranks of every held-out case of a run, once, and keep them as Parquet."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +39,7 @@ DECISIONS = "decisions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What a case is ranked among; part of the name under which results are kept."""
+    """The candidates a case is ranked among; part of the name under which results are kept."""
 
     on: Literal["valid", "test"] = "test"
     candidates: int | None = None
@@ -57,7 +57,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Every case of a run, in row order, with what the run made of it."""
+    """Every case of a run, in row order, with its ranks or scores."""
 
     frame: pl.DataFrame
     """user, target and, for item tasks, rank and perhaps top; for classes, scores; decisions where
@@ -73,31 +73,32 @@ class Cases:
 
     @property
     def decisions(self) -> NDArray[np.float64] | None:
-        """How much of each block's trainable copy each case read (R, N); None where that is no
-        question."""
+        """Share of each block's trainable copy that each case reads (R, N); None for methods that
+        do not decide.
+        """
         if DECISIONS not in self.frame.columns:
             return None
         return self.frame[DECISIONS].to_numpy().astype(np.float64)
 
-    def people(self, chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Whose case each one is, of all cases or of the chosen ones."""
+    def users(self, chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Return the user of each case, of all or of the chosen ones."""
         user_R = self.frame[USER].to_numpy()
         return user_R if chosen is None else user_R[chosen]
 
     @property
     def identity(self) -> pl.DataFrame:
-        """Who and what is predicted: runs with equal identities can be compared in pairs."""
+        """User and target of each case: runs with equal identities can be compared in pairs."""
         return self.frame.select(USER, TARGET)
 
     @property
     def offers(self) -> frozenset[Need]:
-        """What is known of the cases that a metric may need."""
+        """Names of what the cases hold that a metric may need."""
         return offered(ranks_items=self.ranks_items, lists=TOP in self.frame.columns)
 
     def metrics(
         self, measures: Sequence[Measure], chosen: NDArray[np.int64] | None = None
     ) -> dict[str, Functional]:
-        """The metrics that fit, by name, over all cases or over the chosen ones."""
+        """Return the metrics that fit, by name, over all cases or over the chosen ones."""
         fitting = [measure for measure in measures if measure.metric.needs <= self.offers]
         needs = frozenset[Need]().union(*(measure.metric.needs for measure in fitting))
         return measured(fitting, self._predictions(needs, chosen))
@@ -117,7 +118,7 @@ class Cases:
 def cases_of(
     run: Run, protocol: Protocol, dataset: Path | None, precision: torch.dtype, reporter: Reporter
 ) -> tuple[Cases, Rows]:
-    """The cases of a run under a protocol: read if they were kept, else computed and kept.
+    """Read the cases of a run under a protocol, or compute and keep them.
 
     Raises:
         DataError: the part has no case.

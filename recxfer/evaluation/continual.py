@@ -1,4 +1,4 @@
-"""What is kept and gained when tasks are learned one after another.
+"""Forgetting and transfer between tasks that are learned one after another.
 
 Lopez-Paz and Ranzato, Gradient Episodic Memory for Continual Learning (NIPS 2017), section 2, and
 Chaudhry et al., Riemannian Walk for Incremental Learning (ECCV 2018), section 4. Their forward

@@ -1,4 +1,4 @@
-"""How many blocks a run fine-tunes for each case, where it decides that case by case."""
+"""Count the blocks that a run fine-tunes for each case, where the method decides case by case."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFigures:
-    """What a run decided for some of its cases."""
+    """Decisions of a run, averaged over some of its cases."""
 
     run: str
     task: str
@@ -41,7 +41,7 @@ class DecisionFigures:
 def decision_figures(
     opened: Run, cases: Cases, rows: Rows, dataset: Path | None, by: str | None
 ) -> list[DecisionFigures]:
-    """Of all cases, by history length, for profiles by label, and by what else was asked for.
+    """Average the decisions of all cases, and by history length, label and what else was asked for.
 
     Empty where the run decides nothing case by case.
     """

@@ -1,4 +1,4 @@
-"""What `evaluate` measures: of a run, of a pair of runs, of a slice."""
+"""Figures that `evaluate` returns: of a run, of a pair of runs, of a slice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from recxfer.runs.sizes import Size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedFigures:
-    """How the metrics of runs that differ in their seed alone spread."""
+    """Spread of the metrics of runs that differ in their seed alone."""
 
     seeds: Sequence[int]
     sd: Mapping[str, float]
@@ -30,7 +30,7 @@ class RunFigures:
     dataset: str
     cases: int
     people: int
-    """Whose cases these are; intervals resample people."""
+    """Whose cases these are; intervals resample users."""
 
     candidates: str
     """`all`, or `1+N sampled`: metrics among sampled candidates are no metrics among all."""
@@ -43,13 +43,13 @@ class RunFigures:
     """What the run adds to the backbone it stands on."""
 
     metrics: Mapping[str, Figure]
-    """Intervals resample people; of several seeds, they are of the mean, seeds being held."""
+    """Intervals resample users; of several seeds, they are of the mean, seeds being held."""
 
     over_seeds: SeedFigures | None = None
     """None where there is one seed."""
 
     def as_json(self) -> dict[str, object]:
-        """The run's entry in `--json`; `over_seeds` where there are several."""
+        """Return the run's entry in `--json`; `over_seeds` where it has several."""
         facts = asdict(self)
         if self.over_seeds is None:
             del facts["over_seeds"]

@@ -1,4 +1,4 @@
-"""Hold what a run did with the cases of a task, or runs that differ in their seed alone."""
+"""Cases of a run, or of several runs that differ in their seed alone, ready to be measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from recxfer.runs.run import Run
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a run did with the cases of a task, or runs that differ in their seed alone."""
+    """The cases of a run on a task, or those of several runs that differ in their seed alone."""
 
     name: Path
     """As it is shown."""
@@ -48,27 +48,27 @@ class Measured:
 
     @property
     def task(self) -> Task:
-        """What is measured."""
+        """The task."""
         return self.first.task
 
     @property
     def cases(self) -> Cases:
-        """The cases, with what the first seed made of them."""
+        """The cases of the first seed."""
         return self.of_seeds[0]
 
     def metrics(
         self, asked: Sequence[Measure], chosen: NDArray[np.int64] | None = None
     ) -> Mapping[str, Functional]:
-        """The metrics of all or of the chosen cases; of several seeds, their means."""
+        """Return the metrics of all or of the chosen cases; of several seeds, their means."""
         found = [cases.metrics(asked, chosen) for cases in self.of_seeds]
         return found[0] if len(found) == 1 else mean_over_seeds(found)
 
     def over_seeds(self, asked: Sequence[Measure]) -> SeedFigures | None:
-        """How metrics differ between seeds; None where there is one."""
+        """Compute the spread of metrics between seeds; None for a single one."""
         if len(self.runs) == 1:
             return None
-        people = self.cases.people()
-        weight_1R = np.ones((1, people.size))
+        user_R = self.cases.users()
+        weight_1R = np.ones((1, user_R.size))
         values = [
             {name: float(metric(weight_1R)[0]) for name, metric in cases.metrics(asked).items()}
             for cases in self.of_seeds

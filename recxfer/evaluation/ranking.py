@@ -1,4 +1,4 @@
-"""Full ranking in blocks: where the held-out item stands among all items, and top-k lists.
+"""Full ranking in blocks: the rank of the held-out item among all items, and top-k lists.
 
 Shape letters: R rows, C rows of a chunk, V items, N sampled candidates, X of them with the
 target, K length of a list.
@@ -32,7 +32,7 @@ TOP_BLOCK = 64
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Where each target stands."""
+    """The rank of each target."""
 
     rank_R: Tensor
     """int64, 1 is best: 1 + the other candidates that score at least as high. A tie counts against
@@ -125,7 +125,7 @@ def recommend(
     keep_seen: bool = False,
     reporter: Reporter | None = None,
 ) -> Lists:
-    """The `k` best items of each row, those met before left out unless kept."""
+    """Find the `k` best items of each row, those met before left out unless kept."""
     k = min(k, learner.num_outputs(model))
     item_RK = torch.empty(len(rows), k, dtype=torch.int64)
     score_RK = torch.empty(len(rows), k)
@@ -138,7 +138,7 @@ def recommend(
 
 
 def best_of(score_CV: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` largest scores of each row, largest first, and their indices.
+    """Find the `k` largest scores of each row, largest first, and their indices.
 
     The k largest lie in the k blocks with the largest maxima, so that one cheap pass for the
     maxima saves a search through all scores: 2-3 times as fast as `topk` on a CPU.

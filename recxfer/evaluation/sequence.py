@@ -1,4 +1,4 @@
-"""Runs as tasks: what each run holds, which belong together, and which form a sequence."""
+"""Tasks of runs: which run holds which, and the sequences in which tasks were learned."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSequence:
-    """Runs that were made one from another, and what became of each task."""
+    """Runs that were made one from another, and the metrics of each task after each run."""
 
     runs: Sequence[str]
     tasks: Sequence[Mapping[str, str]]
@@ -43,7 +43,7 @@ class TaskSequence:
     metrics: Continual
 
     def as_json(self) -> dict[str, object]:
-        """The value of `sequence` in `--json`."""
+        """Return the value of `sequence` in `--json`."""
         return {
             "runs": self.runs,
             "tasks": self.tasks,
@@ -53,7 +53,7 @@ class TaskSequence:
 
 
 def entries(runs: Sequence[Path], asked: Sequence[str]) -> list[Entry]:
-    """Every task that some runs hold, or those that were asked for.
+    """List the tasks that some runs hold, all or those that were asked for.
 
     Args:
         runs: run directories.
@@ -95,7 +95,7 @@ def _begins(path: Path, header: Header, bases: Collection[str]) -> bool:
 
 
 def by_task(found: Sequence[Entry]) -> dict[Key, list[Entry]]:
-    """Entries of one task together, in the order in which they were given."""
+    """Group entries by task, in the order in which they were given."""
     groups: dict[Key, list[Entry]] = {}
     for entry in found:
         groups.setdefault(entry.key, []).append(entry)
@@ -105,7 +105,7 @@ def by_task(found: Sequence[Entry]) -> dict[Key, list[Entry]]:
 def sequence_of(
     found: Sequence[Entry], figures: Mapping[tuple[Path, Key], RunFigures]
 ) -> TaskSequence | None:
-    """The matrix of tasks by runs; None where the runs were not made one from another.
+    """Build the matrix of tasks by runs; None where the runs were not made one from another.
 
     Runs for one task alone are no part of it: they say what a task reaches on its own.
 
@@ -154,7 +154,7 @@ def sequence_of(
 
 
 def _headline(figures: RunFigures) -> str:
-    """The metric of a task that stands in the matrix: a usual one, else the first."""
+    """Choose the metric of a task for the matrix: a usual one, else the first."""
     ndcg = [name for name in figures.metrics if name.startswith("NDCG@")]
     usual = [name for name in ("accuracy", "NDCG@10") if name in figures.metrics]
     return next(iter([*usual, *ndcg[-1:], *figures.metrics]))

@@ -1,11 +1,11 @@
-"""Intervals and paired tests by resampling people.
+"""Intervals and paired tests by resampling users.
 
-An interval is the central 95 % of a metric over resamples of the people, drawn with replacement
+An interval is the central 95 % of a metric over resamples of the users, drawn with replacement
 (percentile bootstrap, Efron 1979); whoever is drawn brings all of their cases, since the cases of
-one person resemble each other (cluster bootstrap, Field and Welsh 2007). A difference between two
-runs is judged on the cases both have ranked, each resample holding the same people for both.
+one user resemble each other (cluster bootstrap, Field and Welsh 2007). A difference between two
+runs is judged on the cases both have ranked, each resample holding the same users for both.
 
-Shape letters: R cases, P people, S resamples, G groups of people that a metric sees alike.
+Shape letters: R cases, P users, S resamples, G groups of users that a metric sees alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ class Figure:
     """A metric and its 95 % interval.
 
     The value is None where the cases leave it undefined (AUC of one class alone), the ends where
-    resampling people says nothing about it (coverage; one person; all cases alike).
+    resampling users says nothing about it (coverage; one user; all cases alike).
     """
 
     value: float | None
@@ -86,7 +86,7 @@ def mean_over_seeds(metrics: Sequence[Mapping[str, Functional]]) -> dict[str, Fu
     """Average the metrics of runs that differ in their seed alone.
 
     A resample of the cases is the same for all runs: intervals and paired differences of the mean
-    are over people, seeds being held.
+    are over users, seeds being held.
 
     Args:
         metrics: those of each run by name, over the same cases in the same order.
@@ -114,16 +114,16 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def resamples(num_people: int, num_cases: int, seed: int) -> Iterator[Array]:
-    """Weights (S, P) of RESAMPLES resamples in chunks: how often each person was drawn."""
+def resamples(num_users: int, num_cases: int, seed: int) -> Iterator[Array]:
+    """Weights (S, P) of RESAMPLES resamples in chunks: how often each user was drawn."""
     generator = np.random.Generator(np.random.PCG64(seed))
     size = max(1, CHUNK_WEIGHTS // max(num_cases, 1))
     for start in range(0, RESAMPLES, size):
         count = min(size, RESAMPLES - start)
-        drawn_SP: NDArray[np.int64] = generator.integers(num_people, size=(count, num_people))
-        drawn_SP += np.arange(count)[:, None] * num_people
-        flat = np.bincount(drawn_SP.ravel(), minlength=count * num_people)
-        yield flat.reshape(count, num_people).astype(np.float64)
+        drawn_SP: NDArray[np.int64] = generator.integers(num_users, size=(count, num_users))
+        drawn_SP += np.arange(count)[:, None] * num_users
+        flat = np.bincount(drawn_SP.ravel(), minlength=count * num_users)
+        yield flat.reshape(count, num_users).astype(np.float64)
 
 
 def _mean_of(metrics: Sequence[Functional]) -> Functional:
@@ -145,7 +145,7 @@ def _resampled(
 ) -> dict[str, Array]:
     """Each metric on every resample (S,)."""
     person_R = np.unique(person_R, return_inverse=True)[1]
-    num_people = int(person_R.max()) + 1
+    num_users = int(person_R.max()) + 1
     spread: dict[str, Array] = {}
     left: dict[str, Functional] = {}
     for name, metric in metrics.items():
@@ -158,7 +158,7 @@ def _resampled(
         else:
             spread[name] = grouped_S
     parts: dict[str, list[Array]] = {name: [] for name in left}
-    for weight_SP in resamples(num_people, person_R.size, seed) if left else ():
+    for weight_SP in resamples(num_users, person_R.size, seed) if left else ():
         weight_SR = np.take(weight_SP, person_R, axis=1)
         for name, metric in left.items():
             parts[name].append(metric(weight_SR))
@@ -166,17 +166,17 @@ def _resampled(
 
 
 def _by_groups(mean: Mean, person_R: NDArray[np.int64], seed: int) -> Array | None:
-    """Resample groups of equal people: the same distribution, without a draw for every person.
+    """Resample groups of equal users: the same distribution, without a draw for every user.
 
-    Ranks beyond the longest list all count nothing, so that a million people are a few groups.
+    Ranks beyond the longest list all count nothing, so that a million users are a few groups.
     None where there are too many groups to save anything.
     """
     total_P, count_P = np.bincount(person_R, mean.value_R), np.bincount(person_R)
-    pairs, people_G = np.unique(np.stack([total_P, count_P], 1), axis=0, return_counts=True)
-    if people_G.size * 4 > count_P.size:
+    pairs, users_G = np.unique(np.stack([total_P, count_P], 1), axis=0, return_counts=True)
+    if users_G.size * 4 > count_P.size:
         return None
     generator = np.random.Generator(np.random.PCG64(seed))
-    drawn_SG = generator.multinomial(count_P.size, people_G / count_P.size, size=RESAMPLES)
+    drawn_SG = generator.multinomial(count_P.size, users_G / count_P.size, size=RESAMPLES)
     return np.asarray(drawn_SG @ pairs[:, 0] / (drawn_SG @ pairs[:, 1]))
 
 

@@ -1,1 +1,1 @@
-"""What every floor stands on: errors, config, registry, names, files, tensors, rng, ...."""
+"""Errors, config, registry, names, files, tensors, random streams: all floors import from here."""

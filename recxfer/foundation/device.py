@@ -1,4 +1,4 @@
-"""Where and in which precision torch computes."""
+"""Choose the device, precision and threads that torch computes with."""
 
 import ctypes
 import sys
@@ -20,7 +20,7 @@ class Execution(TypedDict, total=False):
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` takes CUDA, then Apple's GPU, then the CPU; another name is taken literally.
+    """Choose a device: `auto` takes CUDA, then Apple's GPU, then the CPU.
 
     Raises:
         UsageError: the named device is not there.
@@ -41,7 +41,8 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of large matrix products: `auto` is bfloat16 where the hardware multiplies in it.
+    """Choose the dtype of large matrix products: `auto` is bfloat16 where the hardware multiplies
+    in it.
 
     Parameters and optimiser state stay float32 either way.
 
@@ -63,7 +64,7 @@ def set_threads(count: int | None) -> None:
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Matrix products in `precision`; parameters and sums stay float32."""
+    """Run matrix products in `precision`; parameters and sums stay float32."""
     return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
 
 

@@ -1,8 +1,8 @@
-"""Processes that torchrun started to train one run together.
+"""Train one run in several processes that torchrun started.
 
-Every process holds the whole model, takes its share of the rows of each step, and averages
-gradients with the others. The first one validates, saves and writes; what it measures all others
-are told, so that they decide alike.
+Every process holds the whole model, takes a shard of the rows of each step, and averages
+gradients with the others. The first one validates, saves and writes; what it measures is
+broadcast, so that all decide alike.
 
 Shape letters: B rows of a batch, N rows of this process, A rows of all processes, X anything.
 """
@@ -21,28 +21,28 @@ AnswerT = TypeVar("AnswerT")
 
 
 def rank() -> int:
-    """Which of the processes this is, from 0."""
-    return dist.get_rank() if together() else 0
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if is_distributed() else 0
 
 
-def count() -> int:
-    """How many there are."""
-    return dist.get_world_size() if together() else 1
+def world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if is_distributed() else 1
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes."""
+    """Return whether this is the process that validates and writes."""
     return rank() == 0
 
 
-def together() -> bool:
-    """Whether a process group of several processes is up."""
+def is_distributed() -> bool:
+    """Return whether a process group of several processes is up."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Be one of the processes while the block runs; alone where torchrun started no others."""
+def process_group() -> Iterator[None]:
+    """Join the process group while the block runs; do nothing where torchrun started no others."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
@@ -55,44 +55,46 @@ def joined() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def wait() -> None:
-    """Until all processes are here."""
-    if together():
+def barrier() -> None:
+    """Wait for all processes."""
+    if is_distributed():
         dist.barrier()
 
 
-def share(row_B: Tensor) -> Tensor:
-    """The rows of a batch that are this process's: every so manieth, one at least."""
-    if not together():
+def shard(row_B: Tensor) -> Tensor:
+    """Return this process's rows of a batch: every world_size-th, at least one (N)."""
+    if not is_distributed():
         return row_B
-    if row_B.numel() < count():  # a step in which one had nothing to do would be no common step
-        row_B = row_B.repeat(-(-count() // row_B.numel()))[: count()]
-    return row_B[rank() :: count()]
+    if row_B.numel() < world_size():  # without rows a process would have no gradients to average
+        row_B = row_B.repeat(-(-world_size() // row_B.numel()))[: world_size()]
+    return row_B[rank() :: world_size()]
 
 
-def of_first(measure: Callable[[], AnswerT]) -> AnswerT:
-    """What the first process measures; an error of it is everybody's.
+def broadcast_from_first(measure: Callable[[], AnswerT]) -> AnswerT:
+    """Measure in the first process, and return the answer, or raise the error, in all.
 
     Args:
         measure: asked in the first process alone.
     """
-    if not together():
+    if not is_distributed():
         return measure()
-    told: list[Any] = [None, None]
+    shared: list[Any] = [None, None]
     if is_first():
         try:
-            told[0] = measure()
+            shared[0] = measure()
         except Exception as error:
-            told[1] = error
-    dist.broadcast_object_list(told, src=0)
-    if told[1] is not None:
-        raise told[1]
-    answer: AnswerT = told[0]
+            shared[1] = error
+    dist.broadcast_object_list(shared, src=0)
+    if shared[1] is not None:
+        raise shared[1]
+    answer: AnswerT = shared[0]
     return answer
 
 
-def agree(parameters: Sequence[nn.Parameter], loss: Tensor, *, stop: bool) -> tuple[Tensor, bool]:
-    """Average gradients and loss; stop where anybody was asked to. In one message.
+def all_reduce(
+    parameters: Sequence[nn.Parameter], loss: Tensor, *, stop: bool
+) -> tuple[Tensor, bool]:
+    """Average gradients and losses, and stop where any process was asked to, in one message.
 
     Args:
         parameters: whose gradients are averaged, in place; the same in every process, and the
@@ -100,36 +102,36 @@ def agree(parameters: Sequence[nn.Parameter], loss: Tensor, *, stop: bool) -> tu
         loss: of this process, a scalar without gradient.
         stop: whether this process was asked to stop.
     """
-    if not together():
+    if not is_distributed():
         return loss, stop
     gradients = [p.grad for p in parameters if p.grad is not None]
     flag = loss.new_tensor([float(stop)])
     sent = torch.cat([*(g.flatten().float() for g in gradients), loss.float()[None], flag])
     dist.all_reduce(sent)
-    mean = sent / count()
+    mean = sent / world_size()
     parts = mean[:-2].split([g.numel() for g in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
     return mean[-2], bool(mean[-1] > 0)
 
 
-def reaching(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The same loss, with a gradient for every parameter that trains, if only zero.
+def with_zero_gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the same loss, with a gradient for every parameter that trains, if only zero.
 
-    `agree` needs the same gradients in every process. A loss that does not reach a parameter in
-    every batch goes through this.
+    `all_reduce` needs the same gradients in every process. A loss that does not reach a parameter
+    in every batch goes through this.
 
     Args:
         loss: of this process.
         parameters: of the whole model; those that are frozen are left alone.
     """
-    if not together():
+    if not is_distributed():
         return loss
     return loss + 0 * torch.stack([p.sum() for p in parameters if p.requires_grad]).sum()
 
 
 def gather(own_NX: Tensor) -> Tensor:
-    """The rows of all processes, in the order of their ranks (A, X); the same rows if alone.
+    """Gather the rows of all processes, in the order of their ranks (A, X); alone, the same rows.
 
     All processes must call it, in the same order, and go backward through it likewise. The gradient
     is that of the sum of the losses of all processes. Where each computes the same loss of all
@@ -139,14 +141,14 @@ def gather(own_NX: Tensor) -> Tensor:
     Args:
         own_NX: any number of rows, as many as this process has.
     """
-    if not together():
+    if not is_distributed():
         return own_NX
     gathered: Tensor = _Gather.apply(own_NX)  # type: ignore[no-untyped-call]
     return gathered
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of unequal number travel padded to the largest."""
+    """Gather unequal numbers of rows, padded to the largest."""
 
     @staticmethod
     @override

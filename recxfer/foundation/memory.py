@@ -1,11 +1,11 @@
-"""How much memory this process has taken."""
+"""Peak memory of this process."""
 
 import sys
 from pathlib import Path
 
 
 def peak_memory_mb() -> float:
-    """The largest resident memory of this process so far, in MB (10^6 bytes).
+    """Measure the largest resident memory of this process so far, in MB (10^6 bytes).
 
     Linux is asked for the high-water mark of this program: what `getrusage` gives there includes
     the program that started it.

@@ -115,7 +115,7 @@ class Pretraining(Generic[ModelT]):
     """Its loss, and user vectors at the end of each history."""
 
     measure: Callable[[Rows, Reporter], dict[str, float]] | None = None
-    """Measures the model on histories of people who are then kept out of training; `recognition`
+    """Measures the model on histories of users who are then kept out of training; `recognition`
     among its figures chooses the best epoch where no items are ranked. It raises DivergedError
     where there is nothing left to learn from. None: ranking says all."""
 

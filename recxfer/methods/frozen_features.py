@@ -30,7 +30,7 @@ class FrozenFeaturesConfig(ContentLossConfig):
     content."""
 
     scores: Literal["dot", "cosine"] = "dot"
-    """What a person and an item are scored by: the product of their vectors, or its cosine."""
+    """What a user and an item are scored by: the product of their vectors, or its cosine."""
 
     temperature: float = Field(default=0.07, gt=0)
     """By which cosines are divided."""

@@ -1,4 +1,4 @@
-"""What a transfer is for."""
+"""Tasks: next item, cross-domain and profiles."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,17 +29,17 @@ class Task:
 
     @property
     def name(self) -> str:
-        """What `--task` would be given: `next-item`, `cross-domain` or `profile:COLUMN`."""
+        """The task as `--task` takes it: `next-item`, `cross-domain` or `profile:COLUMN`."""
         return f"{self.kind}:{self.column}" if self.column else self.kind
 
     @property
     def ranks_items(self) -> bool:
-        """Whether outputs are items, not classes."""
+        """Whether outputs are items; else they are classes."""
         return self.kind != "profile"
 
 
 def parse_task(text: str) -> tuple[TaskKind, str | None]:
-    """`next-item`, `cross-domain` or `profile:COLUMN` as (kind, column).
+    """Read `next-item`, `cross-domain` or `profile:COLUMN` as (kind, column).
 
     Raises:
         UsageError: the text is none of these.

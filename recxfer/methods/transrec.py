@@ -1,13 +1,13 @@
 """Objective and method `transrec`: items known by their text and images, users by their items.
 
 Fu, Yuan, Wang et al., TransRec: Learning Transferable Recommendation from Mixture-of-Modality
-Feedback (2022, arXiv 2206.06190). One model for domains that share neither people nor items: the
+Feedback (2022, arXiv 2206.06190). One model for domains that share neither users nor items: the
 item encoders stand where other backbones have a table, and train end to end with the user encoder.
 
 Where we differ from the release: the loss is a softmax among the items of the batch at every
 position of a causal user encoder. The release's own (binary, the next five clicks against five
 drawn negatives, read at the last event of an encoder that sees both sides) is a setting, and its
-negatives leave out what a person met in training, not what is held out.
+negatives leave out what a user met in training, not what is held out.
 """
 
 from typing import ClassVar, Literal, final
@@ -115,7 +115,7 @@ class ContentLearner(VectorLearner[ContentModel]):
             in_batch = model.backbone.causal
         loss = self._in_batch(model, batch) if in_batch else self._next_clicks(model, batch, rng)
         # A batch without a single image gives the encoder of images no gradient.
-        return distributed.reaching(loss, list(model.parameters()))
+        return distributed.with_zero_gradients(loss, list(model.parameters()))
 
     @override
     def represent(self, model: ContentModel, batch: Batch) -> Tensor:

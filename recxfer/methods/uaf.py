@@ -36,7 +36,7 @@ from recxfer.methods.contract import (
 )
 from recxfer.methods.supervised import SupervisedConfig, TaskLearner, user_model
 from recxfer.methods.task import Task
-from recxfer.models.adapters.block_copies import Twins, stages
+from recxfer.models.adapters.block_copies import BlockCopies, stages
 from recxfer.models.adapters.policy import PolicyNetwork, Reader, drawn_decisions
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.losses.gate_gradients import (
@@ -126,7 +126,7 @@ class UAFModel(nn.Module):
     """A user model, trainable copies of its blocks, and the network that decides, if one does."""
 
     def __init__(
-        self, user: UserModel, twins: Twins, policy: PolicyNetwork | None, seed: int
+        self, user: UserModel, twins: BlockCopies, policy: PolicyNetwork | None, seed: int
     ) -> None:
         super().__init__()
         self.user = user
@@ -158,7 +158,7 @@ class UAFModel(nn.Module):
         Args:
             batch: histories.
             gate_BN: 1 where a row reads the copy of a block.
-            way: `by-path` and `straight-through` take gates of 0 or 1, see `Twins`.
+            way: `by-path` and `straight-through` take gates of 0 or 1, see `BlockCopies`.
         """
         backbone = self.user.backbone
         encode = {
@@ -324,7 +324,7 @@ class UAF(Method[UAFConfig]):
             rng.seed_all("policy")
             table = deepcopy(backbone.item_table) if trains_table else None
             policy = PolicyNetwork(backbone.width, num_blocks, config.network, table)
-        twins = Twins(backbone, taken)
+        twins = BlockCopies(backbone, taken)
         user = user_model(base, task, config.readout, rng)
         model = UAFModel(user, twins, policy, rng.derive("decisions"))
         learner = UAFLearner(config)

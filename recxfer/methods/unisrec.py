@@ -33,7 +33,7 @@ class UniSRecConfig(FrozenFeaturesConfig):
     """Settings of `unisrec`."""
 
     scores: Literal["dot", "cosine"] = "cosine"
-    """What a person and an item are scored by: the cosine of their vectors (paper), or the
+    """What a user and an item are scored by: the cosine of their vectors (paper), or the
     product."""
 
     experts: int = Field(default=8, ge=1)

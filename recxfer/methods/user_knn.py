@@ -1,4 +1,4 @@
-"""Method `user-knn`: what people with similar histories chose.
+"""Method `user-knn`: what users with similar histories chose.
 
 The neighbourhood baseline of Herlocker et al., An Algorithmic Framework for Performing
 Collaborative Filtering (SIGIR 1999), on binary histories, carried over to tasks: neighbours are
@@ -33,12 +33,12 @@ class UserKNNConfig(Config):
     """People who vote for each user."""
 
     people: int = Field(default=10_000, ge=1)
-    """Training people who are kept, at most; drawn at random where there are more. The votes of
-    all are held as one matrix of people by outputs."""
+    """Training users who are kept, at most; drawn at random where there are more. The votes of
+    all are held as one matrix of users by outputs."""
 
 
 class UserKNNModel(nn.Module):
-    """Histories and choices of the kept people, as lists of (person, item) and (person, output)."""
+    """Histories and choices of the kept users, as lists of (person, item) and (person, output)."""
 
     person_X: Tensor
     item_X: Tensor
@@ -54,21 +54,21 @@ class UserKNNModel(nn.Module):
         self.register_buffer("log_frequency_V", torch.zeros(num_outputs))
 
     @property
-    def num_people(self) -> int:
-        """How many people are kept."""
+    def num_users(self) -> int:
+        """Number of users that are kept."""
         return int(self.voter_Y.max()) + 1 if self.voter_Y.numel() else 0
 
     def profiles(self) -> Tensor:
-        """Histories of the kept people as unit vectors: sparse (people, items + 1)."""
-        length_U = torch.bincount(self.person_X, minlength=self.num_people).clamp(min=1)
+        """Build the histories of the kept users as unit vectors: sparse (users, items + 1)."""
+        length_U = torch.bincount(self.person_X, minlength=self.num_users).clamp(min=1)
         unit_X = length_U.float().rsqrt()[self.person_X]
         at_2X = torch.stack([self.person_X, self.item_X])
-        size = (self.num_people, self.num_items + 1)
+        size = (self.num_users, self.num_items + 1)
         return torch.sparse_coo_tensor(at_2X, unit_X, size, check_invariants=False).coalesce()
 
     @override
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        """A checkpoint says how long the lists are."""
+        """Resize the lists to those of the checkpoint before loading them."""
         for name, _ in self.named_buffers():
             if prefix + name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[prefix + name]))
@@ -76,7 +76,7 @@ class UserKNNModel(nn.Module):
 
 
 class UserKNNLearner(VectorLearner[UserKNNModel]):
-    """Remember people, and score by the votes of the nearest."""
+    """Remember users, and score by the votes of the nearest."""
 
     def __init__(self, config: UserKNNConfig, rng: Rng) -> None:
         self._config, self._rng = config, rng
@@ -84,7 +84,7 @@ class UserKNNLearner(VectorLearner[UserKNNModel]):
 
     @override
     def observe(self, model: UserKNNModel, rows: Rows) -> None:
-        """Keep histories and choices of (some) training people."""
+        """Keep histories and choices of (some) training users."""
         self._profiles = None
         count_V = count_outputs(rows, model.log_frequency_V.numel()).double() + 1
         model.log_frequency_V.copy_((count_V / count_V.sum()).log())
@@ -108,7 +108,7 @@ class UserKNNLearner(VectorLearner[UserKNNModel]):
 
     @override
     def represent(self, model: UserKNNModel, batch: Batch) -> Tensor:
-        """Compute cosines with the nearest people (B, people), zero for all others."""
+        """Compute cosines with the nearest users (B, users), zero for all others."""
         if self._profiles is None:
             self._profiles = model.profiles().to(batch.row_B.device)
         item_BL = batch.history.item_BL
@@ -125,8 +125,8 @@ class UserKNNLearner(VectorLearner[UserKNNModel]):
 
     @override
     def output(self, model: UserKNNModel) -> Output:
-        """Return the layer in which each person votes for what they chose."""
-        size = (model.log_frequency_V.numel(), model.num_people)
+        """Return the layer in which each user votes for what they chose."""
+        size = (model.log_frequency_V.numel(), model.num_users)
         vote_VU = torch.zeros(size, device=model.voter_Y.device)
         vote_VU[model.vote_Y, model.voter_Y] = 1.0
         return Output(vote_VU, TIE * model.log_frequency_V)
@@ -141,7 +141,7 @@ class UserKNN(Method[UserKNNConfig]):
 
     @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
-        """Remember the training people; of the base only the number of its items is used."""
+        """Remember the training users; of the base only the number of its items is used."""
         own_items = task.kind == "next-item" and not task.same_vocabulary
         num_items = task.num_outputs if own_items else base.num_items
         model = UserKNNModel(num_items, task.num_outputs)
@@ -149,9 +149,9 @@ class UserKNN(Method[UserKNNConfig]):
 
 
 def _history_pairs(rows: Rows, person_R: Tensor) -> tuple[Tensor, Tensor]:
-    """Each person's distinct items over all of their rows' histories."""
+    """List each user's distinct items over all of their rows' histories."""
     if rows.target_R is not None:
-        # The histories of a person's rows end ever later: the last holds what the others hold.
+        # The histories of a user's rows end ever later: the last holds what the others hold.
         end_R = rows.start_R + rows.length_R
         order = end_R.argsort(stable=True)
         order = order[person_R[order].argsort(stable=True)]
@@ -164,7 +164,7 @@ def _history_pairs(rows: Rows, person_R: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distinct(person_X: Tensor, item_X: Tensor) -> tuple[Tensor, Tensor]:
-    """Each pair once, by person and item."""
+    """Keep each pair once, by user and item."""
     span = int(item_X.max()) + 1 if item_X.numel() else 1
     key_X = (person_X * span + item_X).unique()
     return key_X // span, key_X % span

@@ -1,6 +1,6 @@
-"""Whether vectors tell people apart: their spread, their rank, and who is recognised.
+"""Measures of collapse: how spread user vectors are, their rank, and recognition.
 
-Shape letters: N people, D width.
+Shape letters: N users, D width.
 """
 
 import math
@@ -14,18 +14,18 @@ BLOCK = 1024
 
 
 def channel_std(vector_ND: Tensor) -> float:
-    """Mean std of the channels of unit vectors, times sqrt(D) (SimSiam, section 4.1).
+    """Compute the mean std of the channels of unit vectors, times sqrt(D) (SimSiam, section 4.1).
 
-    1 where directions are spread evenly, 0 where all people have the same vector.
+    1 where directions are spread evenly, 0 where all users have the same vector.
     """
     unit_ND = F.normalize(vector_ND.double(), dim=1)
     return float(unit_ND.std(0, correction=0).mean()) * math.sqrt(vector_ND.shape[1])
 
 
 def effective_rank(vector_ND: Tensor) -> float:
-    """exp of the entropy of the singular values of unit vectors (Roy and Vetterli 2007).
+    """Compute exp of the entropy of the singular values of unit vectors (Roy and Vetterli 2007).
 
-    Vectors are not centred, so that people who all have the same vector have rank 1, not the rank
+    Vectors are not centred, so that users who all have the same vector have rank 1, not the rank
     of their noise.
     """
     unit_ND = F.normalize(vector_ND.double(), dim=1)
@@ -35,9 +35,9 @@ def effective_rank(vector_ND: Tensor) -> float:
 
 
 def recognition(one_ND: Tensor, other_ND: Tensor) -> float:
-    """Mean reciprocal rank of each person's second vector, by cosine with their first.
+    """Compute the mean reciprocal rank of each user's second vector, by cosine with their first.
 
-    Among the second vectors of all people; a tie counts against the person, so that vectors that
+    Among the second vectors of all users; a tie counts against the person, so that vectors that
     are all the same recognise nobody (1 / N).
     """
     one_ND, other_ND = F.normalize(one_ND, dim=1), F.normalize(other_ND, dim=1)

@@ -1,4 +1,6 @@
-"""Which users and items stay: vocabulary, exclusions, iterated k-core, in two flat arrays."""
+"""Choose the users and items that stay: vocabulary, exclusions, iterated k-core, in two flat
+arrays.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ FEW_ITEM_EVENTS: Final = "item with too few events"
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """What is left, and how often it occurs."""
+    """The users and items that stay, and how often each occurs."""
 
     user_count: NDArray[np.int64]
     """Events of each user code; 0 where the user is gone."""
@@ -46,7 +48,7 @@ def survivors(
     min_user_events: int,
     min_item_events: int,
 ) -> Survivors:
-    """Take out unknown items, then the excluded, then what has too few events until none is left.
+    """Remove unknown items, then the excluded, then what has too few events until none is left.
 
     An event of an excluded user counts for that, not for its item; likewise in each round of the
     k-core, where users and items fall together and counts are taken anew.
@@ -82,7 +84,7 @@ def survivors(
 def _count(
     buckets: Sequence[Path], keep_user: NDArray[np.bool_], keep_item: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Events of each user and of each item, where both are kept."""
+    """Count events of each user and of each item, where both are kept."""
     user_count = np.zeros(keep_user.size, dtype=np.int64)
     item_count = np.zeros(keep_item.size, dtype=np.int64)
     for bucket in buckets:

@@ -1,4 +1,4 @@
-"""Whether a base, a method, a task and a dataset fit together; every misfit is one clear error."""
+"""Check that base, method, task and dataset fit together; every misfit is one clear error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -209,7 +209,7 @@ def check_rows(dataset: Path, task: Task, rows: Rows, held_out: Rows, reporter: 
 
 
 def warn_of_empty(what: str, rows: Rows, reporter: Reporter) -> None:
-    """Count the people of whom nothing is known, but who are not left out.
+    """Count the users of whom nothing is known, but who are not left out.
 
     Args:
         what: the rows are.

@@ -161,7 +161,7 @@ class LearnedTask(Facts):
 
     task: Task
     datasets: tuple[DatasetFacts, ...]
-    """What it was learned from; the first is the one whose items or people it scores."""
+    """What it was learned from; the first is the one whose items or users it scores."""
 
     source: DatasetFacts | None = None
     """`cross-domain`: where histories were read."""
@@ -182,7 +182,7 @@ class LearnedTask(Facts):
 
     @property
     def dataset(self) -> DatasetFacts:
-        """The dataset whose items or people the task scores."""
+        """The dataset whose items or users the task scores."""
         return self.datasets[0]
 
 

@@ -1,4 +1,4 @@
-"""Whether two trainings are the same: the facts they depend on, and the names of those that differ.
+"""Compare two trainings by the facts they depend on, and name those that differ.
 
 Names are those that a user sets: `optim.lr`, not `settings.optim.lr`.
 """
@@ -15,7 +15,7 @@ _WHOLE = {
     "pretrained": "base",
     "task": "task",
 }
-"""Facts that are told by one name, because their parts (hashes) say nothing to a person."""
+"""Facts that are told by one name, because their parts (hashes) say nothing to a user."""
 
 _UNNAMED = frozenset({"settings", "config"})
 """Levels of the header that no setting is called by."""
@@ -24,7 +24,7 @@ _UNSET = "unset"
 
 
 def differing(before: Json, now: Json) -> list[str]:
-    """What differs, as a person would name it: `seed was 0, now 5`.
+    """Name what differs: `seed was 0, now 5`.
 
     Args:
         before: facts as a file holds them; what only it knows (results) is not looked at.

@@ -54,7 +54,7 @@ def find_task(header: Header, asked: str) -> int:
     )
 
 
-def held_parts(header: Header, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def kept_parts(header: Header, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Name the tensors of a checkpoint as this module does, owners left out."""
     if header.keeps_tasks:
         return {name: part for name, part in parts.items() if not name.startswith(OWNERS)}
@@ -139,7 +139,7 @@ def pack_tasks(
 
     Args:
         model: of the task that was trained last.
-        before: the base's tensors, as `held_parts` names them.
+        before: the base's tensors, as `kept_parts` names them.
         task: that was trained last.
         number: its number; 1 where it is the base's own.
     """

@@ -128,7 +128,7 @@ def open_base(path: Path, rng: Rng) -> OpenedBase:
         )
     rng.seed_all("unused")
     parts, _ = tensors.load(checkpoint)
-    before = multitask.held_parts(header, parts)
+    before = multitask.kept_parts(header, parts)
     if header.objective is None or header.backbone is None:
         raise CheckpointError(
             f"{path} has no backbone to begin a transfer with",
@@ -213,7 +213,7 @@ def _open_task(
     header: Header, parts: Mapping[str, Tensor], number: int
 ) -> tuple[UserModel, AnyLearner, dict[str, Tensor]]:
     """The model of a task, who scores with it, and the tensors to load into it."""
-    before = multitask.held_parts(header, parts)
+    before = multitask.kept_parts(header, parts)
     own = multitask.own_state(before, number)
     assert header.backbone is not None
     backbone = build_backbone(header.backbone)

@@ -33,7 +33,7 @@ class DataPaths(Facts):
     """Where the data of one task lie, relative to the run."""
 
     datasets: tuple[str, ...]
-    """The first is the dataset whose items or people the task scores."""
+    """The first is the dataset whose items or users the task scores."""
 
     source: str | None = None
     """`cross-domain`: the dataset whose histories are read."""

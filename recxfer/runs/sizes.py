@@ -1,4 +1,4 @@
-"""What a run costs to keep and to serve, beside the backbone it stands on."""
+"""Measure the bytes of a run's checkpoint, beside the backbone it builds on."""
 
 from dataclasses import dataclass
 

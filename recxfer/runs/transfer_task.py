@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recxfer.data.dataset import Dataset
-from recxfer.data.examples import share_of_people
+from recxfer.data.examples import share_of_users
 from recxfer.data.rows import Rows
 from recxfer.foundation.errors import UsageError
 from recxfer.foundation.reporting import Reporter
@@ -122,7 +122,7 @@ class TransferTask:
         """Read training and validation rows.
 
         Args:
-            train_share: share of the training people to learn from.
+            train_share: share of the training users to learn from.
             rng: draws them.
             reporter: warned of what can be learned from, but may surprise.
 
@@ -132,7 +132,7 @@ class TransferTask:
         inputs = Backbone.inputs if self.opened is None else self.opened.base.backbone.inputs
         datasets, length = (self.source, self.target), self.max_length
         rows = task_rows(self.task, *datasets, "train", length, inputs)
-        rows = share_of_people(rows, train_share, rng)
+        rows = share_of_users(rows, train_share, rng)
         held_out = task_rows(self.task, *datasets, "valid", length, inputs)
         check_rows(self.target.path, self.task, rows, held_out, reporter)
         return rows, held_out

@@ -19,7 +19,7 @@ from recxfer.runs.header import (
     TrainingSettings,
     code_facts,
 )
-from recxfer.runs.multitask import default_readout, held_parts, pack_tasks
+from recxfer.runs.multitask import default_readout, kept_parts, pack_tasks
 from recxfer.runs.open import OpenedBase
 from recxfer.runs.record import Counts, DataPaths, RunRecord, read_record, relative_path
 from recxfer.runs.run import EpochFigures, write_run
@@ -140,7 +140,7 @@ def _delta(adapted: Adapted) -> dict[str, Tensor]:
 
 def _all_tasks(opened: OpenedBase, model: UserModel, task: TransferTask) -> Mapping[str, Tensor]:
     parts, _ = tensors.load(opened.path / CHECKPOINT)
-    return pack_tasks(model, held_parts(opened.header, parts), task.task, task.number)
+    return pack_tasks(model, kept_parts(opened.header, parts), task.task, task.number)
 
 
 def _with_earlier(header: Header, base: Header, model: UserModel, number: int) -> Header:

@@ -1,4 +1,4 @@
-"""What every backbone is held to: what it reads, what it declares, what methods do with that.
+"""Contract tests of backbones: what they read, what they declare, what methods do with that.
 
 Shape letters: B batch, L length, D width, V items.
 """

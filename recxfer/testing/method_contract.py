@@ -1,4 +1,4 @@
-"""What every transfer method is held to, by training it in the planted world."""
+"""Contract tests of transfer methods, which train each in the planted world."""
 
 import re
 from collections.abc import Sequence

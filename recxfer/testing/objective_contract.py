@@ -1,4 +1,4 @@
-"""What every pretraining objective is held to, by pretraining with it in the planted world."""
+"""Contract tests of pretraining objectives, which pretrain with each in the planted world."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every raw source is held to."""
+"""Contract tests of raw sources."""
 
 from pathlib import Path
 from typing import ClassVar, Final

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from recxfer.data.dataset import Dataset
-from recxfer.data.examples import next_item_cases, people_apart
+from recxfer.data.examples import hold_out_users, next_item_cases
 from recxfer.data.rows import Rows
 from recxfer.foundation.errors import DataError
 from recxfer.foundation.reporting import Reporter
@@ -14,7 +14,7 @@ from recxfer.methods.contract import AnyObjective, Pretraining
 from recxfer.models.backbones.contract import Backbone
 from recxfer.training.validation import (
     RECOGNITION,
-    PeopleValidation,
+    UserValidation,
     Validates,
     Validation,
     check_metric,
@@ -32,7 +32,7 @@ def check_metric_of(
     check_metric(
         metric,
         ranks_items=objective.item_learner() is not None,
-        people=pretraining.measure is not None,
+        users=pretraining.measure is not None,
     )
 
 
@@ -50,8 +50,8 @@ def hold_out(
 
     Args:
         dataset: what is pretrained on.
-        pretraining: the model, and who measures people held out, if anybody does.
-        objective: which ranks held-out events, or looks at people held out, or does both.
+        pretraining: the model, and who measures held-out users, if anybody does.
+        objective: which ranks held-out events, or looks at held-out users, or does both.
         rows: training rows.
         rng: names the streams of samples.
         device: where the model is.
@@ -76,15 +76,15 @@ def hold_out(
     if pretraining.measure is None:
         assert ranking is not None, "an objective ranks items or measures people"
         return rows, ranking
-    rows, people = people_apart(dataset, rows, backbone.config.max_length)
-    for found, part in ((rows, "training"), (people, "validation")):
+    rows, users = hold_out_users(dataset, rows, backbone.config.max_length)
+    for found, part in ((rows, "training"), (users, "validation")):
         if len(found) < 2:
             raise DataError(
                 f"{dataset.path} has {len(found)} {part} people with two training events or more: "
                 "they cannot be compared",
                 hint="prepare a larger dataset",
             )
-    return rows, PeopleValidation.of(pretraining.measure, people, ranking, rng, reporter, metric)
+    return rows, UserValidation.of(pretraining.measure, users, ranking, rng, reporter, metric)
 
 
 def _held_out(dataset: Dataset, backbone: Backbone) -> Rows:

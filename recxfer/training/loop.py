@@ -161,12 +161,12 @@ def _train_epoch(
             rate = learning_rate(optim, (state.epoch + (step + 1) / len(batches)) / epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["rate"]
-            batch = training.rows.batch(distributed.share(batches[step])).to(training.device)
+            batch = training.rows.batch(distributed.shard(batches[step])).to(training.device)
             with autocast(training.device, training.precision):
                 loss = training.loss(model, batch, stream)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            loss, stop = distributed.agree(trained, loss.detach(), stop=training.stop())
+            loss, stop = distributed.all_reduce(trained, loss.detach(), stop=training.stop())
             if optim.clip:
                 nn.utils.clip_grad_norm_(trained, optim.clip)
             optimiser.step()
@@ -219,7 +219,7 @@ def _settle(
 def _validate(model: nn.Module, phase: Phase, training: Training, state: FitState) -> None:
     model.eval()
     with torch.inference_mode(), autocast(training.device, training.precision):
-        metrics = distributed.of_first(lambda: training.validate(model))
+        metrics = distributed.broadcast_from_first(lambda: training.validate(model))
     state.history[-1].update(metrics)
     value = training.quality(metrics)
     if state.best_value is None or value > state.best_value:

@@ -48,7 +48,7 @@ class OptimConfig(Config):
     # Headers leave it out where it is not set: runs made before there was a choice stay the same.
     metric: str | None = Field(default=None, exclude_if=lambda metric: metric is None)
     """What chooses the best epoch: a metric of `evaluate`, such as `MRR@10`, or `recognition` for
-    an objective that looks at people held out. By default `NDCG@10` where items are ranked,
+    an objective that looks at held-out users. By default `NDCG@10` where items are ranked,
     `log_likelihood` for classes, else `recognition`."""
 
     @field_validator("metric")

@@ -143,10 +143,10 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
                 hint="go on with --resume, or start anew with --overwrite",
             )
         refuse_existing(partial, overwrite=True, marker=RESUME)
-        distributed.wait()  # until all have seen what is there
+        distributed.barrier()  # until all have seen what is there
         if distributed.is_first():
             shutil.rmtree(partial)
-    distributed.wait()
+    distributed.barrier()
 
 
 def finished_before(

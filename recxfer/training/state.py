@@ -1,4 +1,4 @@
-"""Where a training is: everything needed to stop and go on as if nothing had happened."""
+"""State of a training: everything needed to stop, and to resume to the same bytes."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from recxfer.runs.run import EpochFigures
 
 @dataclass(slots=True)
 class FitState:
-    """The progress of a run. Random streams need no state: they are functions of the position."""
+    """Progress of a run. Random streams need no state: they are functions of the position."""
 
     phase: int = 0
     epoch: int = 0

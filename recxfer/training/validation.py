@@ -19,19 +19,19 @@ from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import AnyLearner
 
 RECOGNITION = "recognition"
-"""Mean reciprocal rank of finding a person again: what chooses where no items are ranked."""
+"""Mean reciprocal rank of finding a user again: what chooses where no items are ranked."""
 
 MAX_ROWS = 10_000
 """Validation rows, at most; larger parts are sampled once per run."""
 
 
-MAX_PEOPLE = 4_096
+MAX_USERS = 4_096
 """People held out that an objective looks at, at most."""
 
 
 DEFAULTS = {True: ("HR@10", "NDCG@10"), False: ("accuracy", "log_likelihood")}
 """What is measured where items are ranked, and where they are not; the last one chooses the best
-epoch where `optim.metric` does not say. Log-likelihood, since accuracy on a few hundred people
+epoch where `optim.metric` does not say. Log-likelihood, since accuracy on a few hundred users
 moves in steps too coarse to choose by."""
 
 OFFERS: dict[bool, frozenset[Need]] = {True: frozenset({"ranks"}), False: frozenset({"scores"})}
@@ -56,23 +56,23 @@ class Validates(Protocol):
         ...
 
 
-def check_metric(metric: str | None, *, ranks_items: bool, people: bool = False) -> None:
+def check_metric(metric: str | None, *, ranks_items: bool, users: bool = False) -> None:
     """Refuse a metric that validation cannot measure.
 
     Args:
         metric: `optim.metric`; None for the default.
         ranks_items: whether items are ranked in validation, not classes told apart; false as well
-            where only people held out are looked at.
-        people: whether an objective looks at people held out.
+            where only held-out users are looked at.
+        users: whether an objective looks at held-out users.
 
     Raises:
         ConfigError: it cannot, and what it can.
     """
-    if metric is None or (metric == RECOGNITION and people):
+    if metric is None or (metric == RECOGNITION and users):
         return
-    offers = frozenset[Need]() if people and not ranks_items else OFFERS[ranks_items]
+    offers = frozenset[Need]() if users and not ranks_items else OFFERS[ranks_items]
     if metric == RECOGNITION or not measures([metric], ())[0].metric.needs <= offers:
-        known = [*fitting(offers), *([RECOGNITION] if people else [])]
+        known = [*fitting(offers), *([RECOGNITION] if users else [])]
         raise ConfigError(
             f"optim.metric is {metric}, which cannot be measured in this validation",
             hint=f"there are {', '.join(known)}",
@@ -170,14 +170,14 @@ def _refuse_undefined(measure: Measure, rows: Rows) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class PeopleValidation:
-    """What an objective measures on people held out, and the ranking of items where it does that.
+class UserValidation:
+    """What an objective measures on held-out users, and the ranking of items where it does that.
 
     The ranking then chooses the best epoch, as it does for every objective that ranks.
     """
 
     measure: Callable[[Rows, Reporter], dict[str, float]]
-    people: Rows
+    users: Rows
     ranking: Validation | None
     metric: str
     """The metric that chooses the best epoch."""
@@ -188,28 +188,28 @@ class PeopleValidation:
     def of(
         cls,
         measure: Callable[[Rows, Reporter], dict[str, float]],
-        people: Rows,
+        users: Rows,
         ranking: Validation | None,
         rng: Rng,
         reporter: Reporter,
         metric: str | None = None,
-    ) -> "PeopleValidation":
-        """Take at most MAX_PEOPLE of the people.
+    ) -> "UserValidation":
+        """Take at most MAX_USERS of the users.
 
         Args:
             objective: measures them.
-            people: their histories.
+            users: their histories.
             ranking: of items, where the objective ranks any.
             rng: names the stream of the sample.
             reporter: told what the objective warns of.
             metric: what chooses the best epoch: `recognition`, that of the ranking, or None for the
                 default, which is the ranking's where there is one.
         """
-        if len(people) > MAX_PEOPLE:
-            drawn = torch.randperm(len(people), generator=rng.generator("people"))[:MAX_PEOPLE]
-            people = people.take(drawn.sort().values)
+        if len(users) > MAX_USERS:
+            drawn = torch.randperm(len(users), generator=rng.generator("people"))[:MAX_USERS]
+            users = users.take(drawn.sort().values)
         chosen = RECOGNITION if ranking is None or metric == RECOGNITION else ranking.metric
-        return cls(measure, people, ranking, chosen, reporter)
+        return cls(measure, users, ranking, chosen, reporter)
 
     def quality(self, figures: Mapping[str, float]) -> float:
         """Return the value of `metric`, negative where lower is better."""
@@ -220,4 +220,4 @@ class PeopleValidation:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Measure the model as it is."""
         ranked = self.ranking(model) if self.ranking is not None else {}
-        return {**ranked, **self.measure(self.people, self.reporter)}
+        return {**ranked, **self.measure(self.users, self.reporter)}

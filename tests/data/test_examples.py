@@ -134,13 +134,11 @@ def test_every_user_reads_everything(source, target):
 def test_a_smaller_share_of_the_people_is_part_of_a_larger_one(source, target):
     rows = examples.cross_domain_rows(source, target, "train", 4)
     people = rows.user_R.unique().numel()
-    shares = {
-        share: examples.share_of_people(rows, share, Rng(3)) for share in (0.001, 0.3, 0.6, 1)
-    }
+    shares = {share: examples.share_of_users(rows, share, Rng(3)) for share in (0.001, 0.3, 0.6, 1)}
     kept = {share: set(some.user_R.tolist()) for share, some in shares.items()}
     assert [len(kept[share]) for share in shares] == [
         1, round(0.3 * people), round(0.6 * people), people,
     ]  # fmt: skip
     assert kept[0.001] < kept[0.3] < kept[0.6] < kept[1]
     assert len(shares[0.6]) == sum(user in kept[0.6] for user in rows.user_R.tolist())
-    assert kept[0.3] != set(examples.share_of_people(rows, 0.3, Rng(4)).user_R.tolist())
+    assert kept[0.3] != set(examples.share_of_users(rows, 0.3, Rng(4)).user_R.tolist())

@@ -136,7 +136,7 @@ def test_each_kind_of_rows_carries_times_and_no_others_unasked(films, books):
         examples.next_item_training(source, 5, asked),
         examples.next_item_cases(source, "test", 5, asked),
         examples.profile_rows(source, "taste", "train", 5, asked),
-        *examples.people_apart(source, examples.next_item_training(source, 5, asked), 5),
+        *examples.hold_out_users(source, examples.next_item_training(source, 5, asked), 5),
         examples.cross_domain_rows(source, target, "train", 5, asked),
         examples.every_user(source, 5, target, asked),
     ):

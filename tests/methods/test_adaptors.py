@@ -16,7 +16,7 @@ from recxfer.methods.task import Task
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig
 from recxfer.methods.unisrec import UniSRec, UniSRecConfig
 from recxfer.models.content.attach import attach, content_table
-from recxfer.models.content.encoder import TextEncoder
+from recxfer.models.content.contract import TextEncoder
 from recxfer.runs.open import open_base, open_run
 from recxfer.runs.run import task_rows
 from recxfer.testing.commands import answered, recxfer, transferred

@@ -167,11 +167,11 @@ def test_a_new_user_encoder_begins_elsewhere(content_base, books, tmp_path):
 def test_a_loss_that_misses_an_encoder_gives_it_a_gradient_of_zero(monkeypatch):
     reached, missed, frozen = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
     frozen.requires_grad_(False)
-    distributed.reaching(reached.sum(), [reached, missed, frozen]).backward()
+    distributed.with_zero_gradients(reached.sum(), [reached, missed, frozen]).backward()
     assert missed.grad is None, "one process alone has no need of it"
-    monkeypatch.setattr(distributed, "together", lambda: True)
+    monkeypatch.setattr(distributed, "is_distributed", lambda: True)
     reached.grad = None
-    distributed.reaching(reached.sum(), [reached, missed, frozen]).backward()
+    distributed.with_zero_gradients(reached.sum(), [reached, missed, frozen]).backward()
     assert (reached.grad.tolist(), missed.grad.tolist()) == ([1, 1], [0, 0])
 
 

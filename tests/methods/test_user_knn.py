@@ -59,5 +59,5 @@ def test_scores_are_the_votes_of_the_nearest(neighbours, bases, films, books, tm
 
 def test_people_are_sampled_where_there_are_many(bases, books, tmp_path):
     run = adapt(bases["sasrec", "next-item"], books, tmp_path / "run", "people=9")
-    assert run.model.num_people == 9
+    assert run.model.num_users == 9
     assert run.learner.output(run.model).weight_VD.shape[1] == 9

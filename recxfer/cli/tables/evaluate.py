@@ -1,4 +1,4 @@
-"""What `evaluate` shows: metrics down, runs or slices across, intervals and paired differences."""
+"""Tables of `evaluate`: metrics down, runs or slices across, intervals and paired differences."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from recxfer.runs.sizes import Size
 
 
 def render(result: EvaluateResult) -> RenderableType:
-    """A table of each task's runs and, where asked for, one of each run's slices."""
+    """Draw a table of each task's runs and, where asked for, one of each run's slices."""
     parts: list[RenderableType] = [
         _runs(result, [run for run in result.runs if (run.task, run.dataset) == of])
         for of in dict.fromkeys((run.task, run.dataset) for run in result.runs)

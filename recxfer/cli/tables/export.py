@@ -1,4 +1,4 @@
-"""What `export` shows of the file it wrote."""
+"""Table of `export`: facts of the file it wrote."""
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -7,7 +7,7 @@ from recxfer.commands.export import ExportResult
 
 
 def render(result: ExportResult) -> RenderableType:
-    """One table of facts."""
+    """Draw one table of facts."""
     table = Table(title=str(result.path), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()

@@ -1,4 +1,4 @@
-"""What `prepare` shows of the dataset it made."""
+"""Table of `prepare`: facts of the dataset it made."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ _CLASSES_SHOWN = 8
 
 
 def render(result: PrepareResult) -> RenderableType:
-    """One table: what is in the dataset, and what was left out."""
+    """Draw one table: what the dataset holds, and what was left out."""
     info = result.prepared.info
     table = Table(
         title=f"{info.name} (from {info.source})", show_header=False, title_justify="left"
@@ -64,7 +64,7 @@ def _lines(prepared: Prepared) -> Iterator[tuple[str, str]]:
 
 
 def _shortcomings(record: TextRecord | ImageRecord | None) -> Iterator[tuple[str, str]]:
-    """What is amiss with texts or images, where something is."""
+    """Count texts and images that are missing or damaged, where any are."""
     if record is not None:
         counts = record.model_dump(exclude={"side", "items"})
         if found := {name.replace("_", " "): count for name, count in counts.items() if count}:

@@ -1,4 +1,4 @@
-"""What `pretrain` shows of the run it made."""
+"""Tables of `pretrain`: facts of the run it made."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table

@@ -1,4 +1,4 @@
-"""What `transfer` shows of the run it made."""
+"""Tables of `transfer`: facts of the run it made."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table

@@ -36,9 +36,9 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A figure of all cases together, which resampling people says nothing about.
+    """A figure of all cases together, which resampling users says nothing about.
 
-    A resample holds fewer different people, and so fewer different lists: coverage, say, would be
+    A resample holds fewer different users, and so fewer different lists: coverage, say, would be
     lower on every one of them. Such a figure has no interval and no paired difference, and is not
     compared between slices, since it grows with the number of cases.
     """

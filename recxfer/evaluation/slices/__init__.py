@@ -13,12 +13,12 @@ SLICERS: "Table[type[Slicer]]" = Table(
         Entry(
             "history-length",
             "events of the history that are read",
-            "recxfer.evaluation.slices.people:HistoryLength",
+            "recxfer.evaluation.slices.users:HistoryLength",
         ),
         Entry(
             "target-events",
             "training events of the person in the target",
-            "recxfer.evaluation.slices.people:TargetEvents",
+            "recxfer.evaluation.slices.users:TargetEvents",
         ),
         Entry(
             "item-frequency",
@@ -30,7 +30,7 @@ SLICERS: "Table[type[Slicer]]" = Table(
             "days since training first met the target item",
             "recxfer.evaluation.slices.items:ItemAge",
         ),
-        Entry("label", "class of the person", "recxfer.evaluation.slices.people:Label"),
+        Entry("label", "class of the person", "recxfer.evaluation.slices.users:Label"),
     ],
     group="recxfer.slicers",
     contract="recxfer.evaluation.slices.contract:Slicer",

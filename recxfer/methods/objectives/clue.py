@@ -1,9 +1,9 @@
-"""Objective `clue`: bring two views of one person's whole history together.
+"""Objective `clue`: bring two views of one user's whole history together.
 
 Cheng et al., Learning Transferable User Representations with Sequential Behaviors via Contrastive
 Pre-training (ICDM 2021). One encoder reads both views; behind it stand a projection of three layers
 with BatchNorm, a predictor on one side and a stopped gradient on the other, both ways around: the
-form of SimSiam (Chen and He 2021). The losses that people compare it with are a setting.
+form of SimSiam (Chen and He 2021). The losses that it is usually compared with are settings.
 
 Shape letters: B rows of a batch, A rows of all processes (those of the batch, where there is one).
 """
@@ -25,7 +25,7 @@ from recxfer.foundation.errors import ConfigError, DataError, UsageError
 from recxfer.foundation.reporting import Reporter
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Objective, Pretraining, VectorLearner
-from recxfer.methods.objectives.collapse import judge, measure_people
+from recxfer.methods.objectives.collapse import judge, measure_users
 from recxfer.methods.objectives.next_item import next_item_loss
 from recxfer.methods.supervised import TaskLearner
 from recxfer.models.backbones.contract import Backbone
@@ -94,7 +94,7 @@ class ClueConfig(ViewConfig):
     The loss is that of the whole batch either way, at the price of encoding each view twice."""
 
     allow_collapse: bool = False
-    """Go on when all people get the same vector; if not, that ends the run with exit code 5."""
+    """Go on when all users get the same vector; if not, that ends the run with exit code 5."""
 
     @model_validator(mode="after")
     def _parts_are_of_the_loss(self) -> "ClueConfig":
@@ -108,7 +108,7 @@ class ClueConfig(ViewConfig):
 
 
 class ClueLearner(VectorLearner[SiameseModel]):
-    """Learn to bring two views of a person together."""
+    """Learn to bring two views of a user together."""
 
     def __init__(self, config: ClueConfig) -> None:
         self._config = config
@@ -140,7 +140,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
 
     @override
     def loss(self, model: SiameseModel, batch: Batch, rng: Rng) -> Tensor:
-        """Contrast two views of each person; zero where there is nobody to compare with."""
+        """Contrast two views of each user; zero where there is nobody to compare with."""
         assert self._views is not None, "observe() comes before loss()"
         person_A = gather(self._user_R[batch.row_B.cpu()].to(batch.row_B.device))
         if person_A.numel() < SMALLEST_BATCH:
@@ -169,17 +169,17 @@ class ClueLearner(VectorLearner[SiameseModel]):
             )
         return model.output()
 
-    def measure(self, model: SiameseModel, people: Rows, reporter: Reporter) -> dict[str, float]:
+    def measure(self, model: SiameseModel, users: Rows, reporter: Reporter) -> dict[str, float]:
         """Measure who is recognised, and whether vectors have collapsed.
 
         Raises:
             DivergedError: they have.
         """
         assert model.projection is not None
-        figures = measure_people(
+        figures = measure_users(
             partial(self._encode, model.backbone),
             model.projection,
-            people,
+            users,
             model.backbone.item_table.special_vectors().device,
             lambda vector_BD: self._read(model, vector_BD),
         )

@@ -1,4 +1,4 @@
-"""What a contrastive objective watches on people held out: recognition, spread and rank."""
+"""Measure collapse of a contrastive encoder on held-out users: recognition, spread and rank."""
 
 from collections.abc import Callable
 
@@ -13,23 +13,23 @@ from recxfer.models.collapse_metrics import channel_std, effective_rank, recogni
 from recxfer.models.siamese import Encode, Projection
 
 MIN_STD = 0.5
-"""Below this, more than three quarters of the squared length of a unit vector is what all people
+"""Below this, more than three quarters of the squared length of a unit vector is what all users
 share: the squared length of the mean is 1 - D std^2, and std is given in units of 1 / sqrt(D). On
 ML-1M whatever keeps learning stays above 0.85. What collapses stops at 0.2 to 0.5, not at zero:
 BatchNorm does not let it fall further."""
 
 MIN_RANK = 1.5
-"""Below this, the vectors of all people lie about one line."""
+"""Below this, the vectors of all users lie about one line."""
 
 
-def measure_people(
+def measure_users(
     encode: Encode,
     projection: Projection,
-    people: Rows,
+    users: Rows,
     device: torch.device,
     read: Callable[[Tensor], Tensor],
 ) -> dict[str, float]:
-    """Figures of the vectors of people held out.
+    """Measure recognition, spread and rank of the vectors of held-out users.
 
     `recognition` compares every other event of a history with the events between them: two views
     without a common event, the same for every setting of views and every loss, so that runs can be
@@ -39,13 +39,13 @@ def measure_people(
     Args:
         encode: histories to vectors of the encoder, dropout off.
         projection: what the loss compares them through.
-        people: their histories, of two events or more.
+        users: their histories, of two events or more.
         device: where the encoder is.
         read: encoder vectors to user vectors.
     """
     whole, one, other = [], [], []
-    for row_B in evaluation_batches(people):
-        batch = people.batch(row_B).to(device)
+    for row_B in evaluation_batches(users):
+        batch = users.batch(row_B).to(device)
         first, second = halves(batch.history)
         whole.append(encode(batch.history).float())
         one.append(encode(first).float())
@@ -64,7 +64,7 @@ def measure_people(
 
 
 def judge(figures: dict[str, float], *, allow: bool) -> str | None:
-    """What to warn of, if what the loss compares has collapsed.
+    """Word a warning where what the loss compares has collapsed.
 
     Raises:
         DivergedError: it has, and that is not allowed.

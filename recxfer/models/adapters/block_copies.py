@@ -41,7 +41,7 @@ def stages(backbone: Backbone) -> list[Stage]:
     return [*(Stage(block, None) for block in lower), Stage(highest, backbone.above)]
 
 
-class Twins(nn.Module):
+class BlockCopies(nn.Module):
     """Trainable copies of some stages of a backbone, which stays as it is."""
 
     def __init__(self, backbone: Backbone, blocks: Collection[int]) -> None:

@@ -1,4 +1,4 @@
-"""Who decides: a small network that reads a history, or chance.
+"""Policy network of UAF, and a seeded random policy to compare it with.
 
 Shape letters: B rows, L length, D width, N decisions.
 """
@@ -28,7 +28,7 @@ class PolicyNetwork(nn.Module):
     def __init__(
         self, width: int, num_decisions: int, reader: Reader, item_table: ItemEncoder | None
     ) -> None:
-        """Build it; at first all decisions are near even.
+        """Build the network; at first all decisions are near even.
 
         Args:
             width: D.
@@ -51,7 +51,7 @@ class PolicyNetwork(nn.Module):
 
     @override
     def forward(self, embedded_BLD: Tensor, length_B: Tensor) -> Tensor:
-        """Log-odds (B, N), float32; those of an empty history are the biases.
+        """Compute log-odds (B, N), float32; those of an empty history are the biases.
 
         Args:
             embedded_BLD: the history's items; no position and no task token is among them.
@@ -72,9 +72,9 @@ class PolicyNetwork(nn.Module):
 
 
 def drawn_decisions(history: History, num_decisions: int, rate: float, seed: int) -> Tensor:
-    """Bool (B, N), true with probability `rate`: by chance, but always the same for one history.
+    """Draw decisions (B, N), true with probability `rate`, always the same for one history.
 
-    A hash of the history in place of a generator, so that what a person gets does not depend on
+    A hash of the history in place of a generator, so that what a user gets does not depend on
     who else is in the batch.
     """
     item_BL, real_BL = history.item_BL, history.real_BL
@@ -86,12 +86,12 @@ def drawn_decisions(history: History, num_decisions: int, rate: float, seed: int
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser (Steele et al. 2014) on int64, whose products wrap around."""
+    """Mix int64 by SplitMix64's finaliser (Steele et al. 2014), whose products wrap around."""
     x = (x ^ _shifted(x, 30)) * -0x40A7B892E31B1A47
     x = (x ^ _shifted(x, 27)) * -0x6B2FB644ECCEEE15
     return x ^ _shifted(x, 31)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """x >> bits, filled with zeros; torch fills with the sign."""
+    """Shift right and fill with zeros; torch fills with the sign."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -8,8 +8,8 @@ from recxfer.data.content import ItemContent
 from recxfer.foundation.files import Json
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.encoder import Encoder
-from recxfer.models.content.modalities import FeatureCache, Side
+from recxfer.models.content.contract import Encoder
+from recxfer.models.content.modalities import FeatureCache, Modality
 from recxfer.models.content.table import ContentTable
 
 
@@ -74,14 +74,14 @@ def replace_projections(table: ContentTable, make: Callable[[int, int], nn.Modul
         make: a module (M, F) to (M, D) from F and D.
     """
     for side in table.sides.values():
-        assert isinstance(side, Side)
+        assert isinstance(side, Modality)
         side.projection = make(side.encoder.features, table.width)
 
 
 def readable_features(table: ContentTable, kind: str, item_N: Tensor) -> Tensor:
     """Features (R, F) of those of some items that one encoder, `text` or `image`, can read."""
     feature_VF, side = table.features(kind), table.sides[kind]
-    assert isinstance(side, Side)
+    assert isinstance(side, Modality)
     read_R = item_N[side.readable_V1[item_N]]
     return feature_VF[read_R.to(feature_VF.device) - 1]
 

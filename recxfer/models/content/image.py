@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from recxfer.models.backbones.sasrec import SASRecConfig, TransformerBlock
 from recxfer.models.content.config import GROUPS, ContentConfig
-from recxfer.models.content.encoder import ImageEncoder
+from recxfer.models.content.contract import ImageEncoder
 from recxfer.models.content.text import initialise_linear
 from recxfer.models.layers.dropout import Dropout
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from recxfer.data.content import ItemContent
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.encoder import Encoder, ImageEncoder, TextEncoder, stamp
+from recxfer.models.content.contract import Encoder, ImageEncoder, TextEncoder, stamp
 from recxfer.models.content.tokens import token_table
 
 FeatureCache = Callable[[str, Callable[[], Tensor]], Tensor]
@@ -27,7 +27,7 @@ class Projection(nn.Module):
     """Features to the model's width: a norm, so that all encoders start alike, then linear.
 
     At first vectors have length 1. Six times shorter, as those of a fresh item table, they cost
-    NDCG@10 where people are few, and mostly elsewhere: docs/results/transrec. The release has the
+    NDCG@10 where users are few, and mostly elsewhere: docs/results/transrec. The release has the
     linear layer alone.
     """
 
@@ -45,7 +45,7 @@ class Projection(nn.Module):
         return vector_MD
 
 
-class Side(nn.Module, ABC):
+class Modality(nn.Module, ABC):
     """What texts and pictures have in common. The inputs of items are no part of the state."""
 
     kind: str
@@ -118,7 +118,7 @@ class Side(nn.Module, ABC):
         return self._kept[1]
 
     @override
-    def train(self, mode: bool = True) -> "Side":
+    def train(self, mode: bool = True) -> "Modality":
         """As for any module; kept features of an encoder that is to train are dropped."""
         if mode and not self.encoder.is_frozen:
             self._kept = None
@@ -161,7 +161,7 @@ class Side(nn.Module, ABC):
         return feature_MF
 
 
-class TextSide(Side):
+class TextModality(Modality):
     """Items as texts; their tokens stand where the weights stand."""
 
     kind = "text"
@@ -199,7 +199,7 @@ class TextSide(Side):
         return f"text{self.max_tokens}"
 
 
-class ImageSide(Side):
+class ImageModality(Modality):
     """Items as pictures; pixels stay where they are until items are at hand."""
 
     kind = "image"

@@ -22,6 +22,7 @@ from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.files import Json
 from recxfer.models.backbones.contract import real_positions
 from recxfer.models.content.config import Layers
+from recxfer.models.content.contract import ImageEncoder, TextEncoder
 from recxfer.models.content.directories import (
     empty_model,
     first_line,
@@ -32,7 +33,6 @@ from recxfer.models.content.directories import (
     read_pixels,
     read_tokeniser,
 )
-from recxfer.models.content.encoder import ImageEncoder, TextEncoder
 from recxfer.models.content.image import as_input
 from recxfer.models.readout import mean_positions
 

@@ -23,10 +23,10 @@ from typing_extensions import override
 from recxfer.data.content import ItemContent
 from recxfer.foundation.files import Json
 from recxfer.foundation.names import MASK, PAD, UNKNOWN
+from recxfer.models.content.choice import make_image_encoder, make_text_encoder
 from recxfer.models.content.config import ContentConfig, require_content
-from recxfer.models.content.encoder import stamp
-from recxfer.models.content.encoders import make_image_encoder, make_text_encoder
-from recxfer.models.content.modalities import FeatureCache, ImageSide, Side, TextSide
+from recxfer.models.content.contract import stamp
+from recxfer.models.content.modalities import FeatureCache, ImageModality, Modality, TextModality
 from recxfer.models.items.contract import NUM_SPECIAL, ItemEncoder
 
 
@@ -60,11 +60,11 @@ class ContentTable(ItemEncoder):
         if config.reads_text:
             text = make_text_encoder(config, known.get("text"))
             text.train_layers(config.text_layers)
-            self.sides["text"] = TextSide(text, config, width)
+            self.sides["text"] = TextModality(text, config, width)
         if config.reads_images:
             image = make_image_encoder(config, known.get("image"))
             image.train_layers(config.image_layers)
-            self.sides["image"] = ImageSide(image, config, width)
+            self.sides["image"] = ImageModality(image, config, width)
         self.special_SD = nn.Parameter(torch.empty(2, width))
         nn.init.trunc_normal_(self.special_SD, std=0.02, a=-0.04, b=0.04)
         self._attached: _Attached | None = None
@@ -76,7 +76,7 @@ class ContentTable(ItemEncoder):
     @property
     def described(self) -> Json:
         """What rebuilding needs beside settings and state: JSON values, for a checkpoint header."""
-        return {side.kind: side.encoder.described for side in self._all_sides()}
+        return {side.kind: side.encoder.described for side in self._modalities()}
 
     def attach(self, content: ItemContent, cache: FeatureCache | None = None) -> None:
         """Take the items of a domain, in place of any other's.
@@ -149,7 +149,7 @@ class ContentTable(ItemEncoder):
         brings = self._ready()
         total_UD = self.special_SD.new_zeros(item_U.numel(), self.width)
         count_U = torch.zeros(item_U.numel(), device=item_U.device)
-        for side in self._all_sides():
+        for side in self._modalities():
             at_M = brings[side.kind][item_U].nonzero().squeeze(1)
             if at_M.numel():
                 vector_MD = side(item_U[at_M]).to(total_UD.dtype)
@@ -203,14 +203,14 @@ class ContentTable(ItemEncoder):
         """Weights of the encoders that train, by the settings `text_layers` and `image_layers`."""
         return [
             parameter
-            for side in self._all_sides()
+            for side in self._modalities()
             for parameter in side.encoder.parameters()
             if parameter.requires_grad
         ]
 
     def projection_parameters(self) -> list[nn.Parameter]:
         """The weights of its own: projections, and the vectors of mask and unknown."""
-        projected = [p for side in self._all_sides() for p in side.projection.parameters()]
+        projected = [p for side in self._modalities() for p in side.projection.parameters()]
         return [*projected, self.special_SD]
 
     def features(self, kind: str) -> Tensor:
@@ -221,10 +221,10 @@ class ContentTable(ItemEncoder):
         """
         self._ready()
         side = self.sides[kind]
-        assert isinstance(side, Side)
+        assert isinstance(side, Modality)
         return side.features()
 
-    def _all_sides(self) -> list[Side]:
+    def _modalities(self) -> list[Modality]:
         return list(self.sides.values())  # type: ignore[arg-type]  # a ModuleDict forgets types
 
     def _content(self) -> "_Attached":
@@ -237,9 +237,9 @@ class ContentTable(ItemEncoder):
         if self._brings is None:
             attached = self._content()
             with torch.inference_mode(False):
-                for side in self._all_sides():
+                for side in self._modalities():
                     side.attach(attached.content, attached.cache)
-            brings = {side.kind: side.readable_V1 for side in self._all_sides()}
+            brings = {side.kind: side.readable_V1 for side in self._modalities()}
             if self.config.modality == "mixture":
                 brings = _one_each(brings, attached.content)
             specials = torch.zeros(NUM_SPECIAL, dtype=torch.bool)

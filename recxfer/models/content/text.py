@@ -13,7 +13,7 @@ from typing_extensions import override
 from recxfer.models.backbones.contract import real_positions
 from recxfer.models.backbones.sasrec import SASRecConfig, TransformerBlock
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.encoder import TextEncoder
+from recxfer.models.content.contract import TextEncoder
 from recxfer.models.content.tokens import HashTokeniser
 from recxfer.models.items.id_table import draw_vectors
 from recxfer.models.layers.dropout import Dropout

@@ -1,7 +1,7 @@
 """Losses over items that no table of outputs holds: among the items of a batch, or the next few.
 
 Shape letters: P positions (real ones only), U distinct items of a batch, B rows, K next clicks,
-N negatives, D width, E pairs of a person and an item, C positions of a chunk.
+N negatives, D width, E pairs of a user and an item, C positions of a chunk.
 """
 
 import torch
@@ -22,13 +22,13 @@ NEVER = torch.iinfo(torch.int64).max
 
 
 class Met:
-    """Which items each person met in training, and when first: no negatives for them."""
+    """Which items each user met in training, and when first: no negatives for them."""
 
     def __init__(self, rows: Rows, num_items: int) -> None:
-        """Sort the pairs of people and items.
+        """Sort the pairs of users and items.
 
         Args:
-            rows: of training; those of one person count together.
+            rows: of training; those of one user count together.
             num_items: V.
         """
         self._num_items = num_items
@@ -41,10 +41,10 @@ class Met:
         self._on = {when_E.device: (self._pair_E, when_E)}
 
     def since(self, user_B: Tensor, item_U: Tensor) -> Tensor:
-        """When each person first met each of these items: event numbers, or NEVER, int64 (B, U).
+        """When each user first met each of these items: event numbers, or NEVER, int64 (B, U).
 
         Args:
-            user_B: people.
+            user_B: users.
             item_U: distinct items, ascending, at least one.
         """
         device = item_U.device
@@ -63,14 +63,14 @@ class Met:
         return since_BU
 
     def draw_others(self, user_B: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Items (B, count) that each person has not met, uniformly and with repetition.
+        """Items (B, count) that each user has not met, uniformly and with repetition.
 
         The r-th item that somebody has not met is found without drawing twice: in front of the
         i-th met item (both counted from 0) lie as many items not met as its own number less i.
         Who has met everything gets any item.
 
         Args:
-            user_B: people, on the CPU.
+            user_B: users, on the CPU.
             count: N.
             generator: on the CPU.
         """
@@ -90,7 +90,7 @@ class Met:
         return 1 + nth_BN + torch.where(free_B1 > 0, met_before_BN, 0)
 
     def _spans(self, pair_E: Tensor, user_B: Tensor) -> tuple[Tensor, Tensor]:
-        """First pair and number of pairs of each person."""
+        """First pair and number of pairs of each user."""
         first_B = torch.searchsorted(pair_E, user_B * self._num_items)
         end_B = torch.searchsorted(pair_E, (user_B + 1) * self._num_items)
         return first_B, end_B - first_B

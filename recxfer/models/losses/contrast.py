@@ -1,6 +1,6 @@
-"""Losses that compare two views of each person; vectors are float32 throughout.
+"""Losses that compare two views of each user; vectors are float32 throughout.
 
-Shape letters: B people, P width of the projection.
+Shape letters: B users, P width of the projection.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def cosine_loss(predicted_BP: Tensor, target_BP: Tensor) -> Tensor:
 def nt_xent_loss(one_BP: Tensor, other_BP: Tensor, person_B: Tensor, temperature: float) -> Tensor:
     """Find the other view among all views of the batch (SimCLR, Chen et al. 2020, equation 1).
 
-    Other rows of the same person are no negatives.
+    Other rows of the same user are no negatives.
 
     Args:
         one_BP: first view of each row.
@@ -51,7 +51,7 @@ class _ChunkedNTXent(torch.autograd.Function):
             part = slice(start, start + CHUNK)
             view_CP, partner_C1 = view_XP[part], partner_X[part, None]
             score_CX = (view_CP @ view_XP.T).div_(temperature)
-            # A view is no negative of itself, nor are other rows of the same person.
+            # A view is no negative of itself, nor are other rows of the same user.
             hidden_CX = (person_X[part, None] == person_X).scatter_(1, partner_C1, False)
             log_p_CX = F.log_softmax(score_CX.masked_fill_(hidden_CX, -torch.inf), dim=1)
             loss -= log_p_CX.gather(1, partner_C1).sum()

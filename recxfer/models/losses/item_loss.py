@@ -1,4 +1,4 @@
-"""Which loss over items, with which negatives: one choice that objectives and methods share."""
+"""Choose a loss over items and its negatives: settings that objectives and methods share."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ from recxfer.models.scoring import Output
 
 
 class ItemLossConfig(Config):
-    """How positions learn to score items."""
+    """Settings of the loss over items."""
 
     loss: Literal["softmax", "sampled-softmax", "bce", "bpr"] = "softmax"
     """`softmax`: over all items. `sampled-softmax`: among shared negatives, log-q corrected.
@@ -38,7 +38,7 @@ class ItemLossConfig(Config):
 
 
 class NegativeSampler:
-    """Draws outputs with fixed probabilities."""
+    """Draw outputs with fixed probabilities."""
 
     def __init__(self, weight_V: Tensor) -> None:
         probability_V = weight_V.double() / weight_V.sum()
@@ -48,7 +48,7 @@ class NegativeSampler:
 
     @classmethod
     def of_counts(cls, config: ItemLossConfig, count_V: Tensor) -> "NegativeSampler":
-        """The sampler that a config names, for outputs of the given training frequency."""
+        """Build the sampler that a config names, for outputs of the given training frequency."""
         if config.sampler == "frequency":
             return cls((count_V.double() + 1).pow(config.popularity))
         order_V = count_V.argsort(descending=True, stable=True)
@@ -58,11 +58,11 @@ class NegativeSampler:
         return cls(torch.exp(-rank_V.double() / (config.rho * rank_V.numel())))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` independent outputs, int64."""
+        """Draw `count` independent outputs, int64."""
         return self._at(torch.rand(count, dtype=torch.float64, generator=generator))
 
     def draw_others(self, target_P: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """`count` outputs (P, count) for each target, never the target itself.
+        """Draw `count` outputs (P, count) for each target, never the target itself.
 
         A draw falls on the line of all probabilities with the target's own stretch cut out: exact,
         and without drawing twice. A lone output has no other, and stands for its own negative.
@@ -90,13 +90,13 @@ class ItemLoss:
 
     @classmethod
     def of_rows(cls, config: ItemLossConfig, rows: Rows, num_outputs: int) -> "ItemLoss":
-        """A loss whose negatives follow the frequencies of training rows."""
+        """Build a loss whose negatives follow the frequencies of training rows."""
         return cls(config, count_outputs(rows, num_outputs))
 
     def __call__(
         self, hidden_PD: Tensor, output: Output, target_P: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The mean loss of positions; `output` may lie on any device, targets beside it."""
+        """Compute the mean loss of positions; `output` may lie on any device, targets beside it."""
         if self.config.loss == "softmax":
             return softmax_loss(hidden_PD, output.weight_VD, target_P, output.bias_V)
         target_PD = output.weight_VD[target_P]
@@ -117,7 +117,7 @@ class ItemLoss:
     def _negatives(
         self, hidden_PD: Tensor, output: Output, target_P: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """One negative output per position (P)."""
+        """Draw one negative output per position (P)."""
         drawn_PN = self._sampler.draw_others(target_P.cpu(), self.config.draws, generator)
         drawn_PN = drawn_PN.to(target_P.device)
         if self.config.draws == 1:
@@ -128,7 +128,7 @@ class ItemLoss:
 
 
 def count_outputs(rows: Rows, num_outputs: int) -> Tensor:
-    """How often each output occurs in training rows: as target, or else in a history (int64, V)."""
+    """Count each output in training rows: as target, or else in a history (int64, V)."""
     if rows.target_R is not None:
         return torch.bincount(rows.target_R, minlength=num_outputs)
     # Histories may overlap, and the flat events also hold held-out ones: count covered events once.

@@ -1,4 +1,4 @@
-"""Which column of a raw table is the user, the item, the time, ... : by usual names, or as told."""
+"""Choose the columns of a raw table, by usual names or `--columns`: user, item, time, ...."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -70,7 +70,7 @@ _KEYS: Final = tuple(role.key for role in (*EVENT_ROLES, *ITEM_ROLES))
 
 
 def parse_columns(text: str | None) -> dict[str, str]:
-    """`user=uid,item=asin` as a mapping; an empty name (`weight=`) leaves a role out.
+    """Read `user=uid,item=asin` as a mapping; an empty name (`weight=`) leaves a role out.
 
     Raises:
         UsageError: a part is no `key=name`, a key is unknown or given twice, or a column of the log
@@ -105,7 +105,7 @@ def _refuse_two_roles(columns: Mapping[str, str]) -> None:
 
 
 def by_position(columns: Mapping[str, str]) -> bool:
-    """Whether columns are given as numbers from 1, which tells that files have no header."""
+    """Say whether columns are given as numbers from 1, so that files have no header."""
     names = [name for name in columns.values() if name]
     return bool(names) and all(name.isdecimal() for name in names)
 
@@ -117,7 +117,7 @@ def find_columns(
     told: Mapping[str, str],
     source: str,
 ) -> dict[str, str]:
-    """Raw names by canonical name, for the roles that the table has.
+    """Find raw names by canonical name, for the roles that the table has.
 
     A column that already has the canonical name wins, then the first group of usual names that
     occurs. The roles that `told` names are taken literally, and their columns get no other role.
@@ -154,7 +154,7 @@ def find_columns(
 
 
 def time_candidates(schema: pl.Schema) -> list[str]:
-    """Columns that may be the time although their names are not usual: dates, and telling names."""
+    """List columns that may be times although their names are not usual."""
     return [
         name
         for name, dtype in schema.items()
@@ -163,7 +163,7 @@ def time_candidates(schema: pl.Schema) -> list[str]:
 
 
 def usual_columns(role: Role, names: Sequence[str]) -> list[str]:
-    """The columns that look like a role: one, none, or several between which nothing chooses."""
+    """List the columns with a usual name of a role."""
     if role.column in names:
         return [role.column]
     for group in ({_fold(role.column)}, *role.usual):

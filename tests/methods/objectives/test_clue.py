@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from recxfer.data.dataset import Dataset
-from recxfer.data.examples import next_item_training, people_apart, profile_rows, share_of_people
+from recxfer.data.examples import hold_out_users, next_item_training, profile_rows, share_of_users
 from recxfer.data.rows import Rows
 from recxfer.evaluation.ranking import class_scores, rank
 from recxfer.foundation import tensors
@@ -240,14 +240,14 @@ def test_few_labels(share, people, base, films, tmp_path):
         return
     made = transferred(base, films, tmp_path / "run", *words, epochs=40, batch_size=None)
     run = open_run(made.path, CPU)
-    drawn = share_of_people(profile_rows(Dataset(films), "taste", "train", 20), share, Rng(0))
+    drawn = share_of_users(profile_rows(Dataset(films), "taste", "train", 20), share, Rng(0))
     assert len(drawn) == drawn.user_R.unique().numel() == people
     assert class_scores(run.learner, run.model, run.rows("test"), CPU).isfinite().all()
 
 
 def test_people_held_out_are_nowhere_in_training(films):
     dataset = Dataset(films)
-    rows, people = people_apart(dataset, next_item_training(dataset, 20), 20)
+    rows, people = hold_out_users(dataset, next_item_training(dataset, 20), 20)
     assert not set(rows.user_R.tolist()) & set(people.user_R.tolist())
     assert (dataset.user_split_U[people.user_R] == 1).all()
     assert (people.length_R >= 2).all()

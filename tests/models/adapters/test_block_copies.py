@@ -5,7 +5,7 @@ import torch
 
 from recxfer.data.history import History
 from recxfer.models import BACKBONES
-from recxfer.models.adapters.block_copies import Twins, stages
+from recxfer.models.adapters.block_copies import BlockCopies, stages
 
 SETTINGS = {"nextitnet": {"dilations": (1, 4, 1)}, "sasrec": {"num_blocks": 3}}
 WAYS = ("by_path", "straight_through", "blended")
@@ -20,7 +20,7 @@ def build(name, *, causal=True, dropout=0.0, apart=True):
     backbone = backbone_type(config, 30, causal=causal)
     for parameter in backbone.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    twins = Twins(backbone, range(N))
+    twins = BlockCopies(backbone, range(N))
     copied = backbone_type(config, 30, causal=causal)
     copied.load_state_dict(backbone.state_dict())
     if apart:

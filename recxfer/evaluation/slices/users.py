@@ -1,4 +1,4 @@
-"""Slices by a property of the person or of their history."""
+"""Slices by a property of the user or of their history."""
 
 from typing import ClassVar, final
 
@@ -30,7 +30,7 @@ class TargetEvents(Slicer):
 
     @override
     def slices(self, run: Run, rows: Rows, target: Dataset) -> list[Slice]:
-        """Count the training events of each person."""
+        """Count the training events of each user."""
         events = target.events
         train_U = torch.bincount(events.user_E[events.split_E == 0], minlength=events.num_users)
         return by_bins(train_U[rows.user_R].numpy(), (0, 1, 4))

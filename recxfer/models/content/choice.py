@@ -5,7 +5,7 @@ from pathlib import Path
 from recxfer.foundation.files import Json
 from recxfer.models.content import pretrained
 from recxfer.models.content.config import ContentConfig
-from recxfer.models.content.encoder import ImageEncoder, TextEncoder
+from recxfer.models.content.contract import ImageEncoder, TextEncoder
 from recxfer.models.content.image import SmallCnn, SmallViT
 from recxfer.models.content.text import SmallText
 
