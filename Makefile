@@ -16,7 +16,7 @@ help:
 	@echo "make test    the test suite"
 	@echo "make lint    style and formatting; make format mends what it can"
 	@echo "make types   mypy, strict"
-	@echo "make docs    the tables of settings in the pages, and the documentation, to site/"
+	@echo "make docs    the generated parts of the pages, and the documentation, to site/"
 	@echo "make bench   measured speed ratios"
 	@echo "make clean   remove .venv and what the targets wrote"
 
@@ -72,6 +72,7 @@ types: $(STAMP)
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python docs/settings.py
+	$(BIN)/python docs/tree.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)

@@ -151,3 +151,18 @@ def test_the_python_of_the_checkpoint_page_works(tmp_path, monkeypatch):
         exec(block, names)
     assert names["items"].shape == (40, 8)
     assert names["header"]["kind"] == "backbone"
+
+
+def test_the_tree_of_the_package_is_as_the_docstrings_have_it():
+    tree = runpy.run_path(str(ROOT / "docs" / "tree.py"))
+    text = tree["PAGE"].read_text(encoding="utf-8")
+    assert tree["written"](text) == text, "run docs/tree.py"
+    named = {path.name for path in (ROOT / "recxfer").rglob("[!_]*.py")}
+    assert {line.split()[0] for line in text.splitlines() if ".py  " in line} == named
+
+
+def test_the_navigation_lists_every_page_once():
+    _, _, nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")
+    listed = re.findall(r"^ +- (?:.+: )?(\S+\.md)$", nav, re.MULTILINE)
+    pages = (path.relative_to(ROOT / "docs").as_posix() for path in PAGES[1:])
+    assert sorted(listed) == sorted(pages)
