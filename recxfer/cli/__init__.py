@@ -1,1 +1,1 @@
-"""The typer application: options, tables and the error boundary over `recxfer.commands`."""
+"""Command line: options, tables and the error boundary over `recxfer.commands`."""

@@ -1,4 +1,4 @@
-"""The typer application: five subcommands and nothing else."""
+"""Build the typer application of the five subcommands."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The error boundary: whatever a command raises ends as one message on stderr and an exit code."""
+"""Turn whatever a command raises into one message on stderr and an exit code."""
 
 import errno
 import json
@@ -55,7 +55,7 @@ _MEMORY_TROUBLE: Final = (
 
 
 class InterruptedRunError(Exception):
-    """Ctrl-C or SIGTERM during a command that can say how to go on."""
+    """Ctrl-C or SIGTERM during a command that can be resumed."""
 
     def __init__(self, interrupt: KeyboardInterrupt, hint: str) -> None:
         super().__init__(hint)
@@ -65,14 +65,14 @@ class InterruptedRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What the user is told."""
+    """An error as it is shown to the user."""
 
     error: str
     hint: str | None
     exit_code: int
 
     def tell(self, *, as_json: bool, with_traceback: bool) -> None:
-        """Write it to stderr: one JSON object, or lines for people."""
+        """Write the error to stderr: one JSON object, or lines of text."""
         trace = traceback.format_exc() if with_traceback else None
         if as_json:
             facts = {"error": self.error, "hint": self.hint, "exit_code": self.exit_code}
@@ -90,20 +90,20 @@ class Failure:
 
 
 class Boundary(TyperGroup):
-    """The group of all commands, and the one place that turns exceptions into exit codes.
+    """Group of all commands; the one place that turns exceptions into exit codes.
 
     It lives inside the application, so that tests that invoke the application see the real codes.
     """
 
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note how errors are wanted, before any argument of a command can be wrong."""
+        """Note whether errors are wanted as JSON, before any argument can be wrong."""
         ctx.obj = {"as_json": "--json" in args, "debug": "--debug" in args}
         return super().parse_args(ctx, args)
 
     @override
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; on an exception tell it and leave with its exit code."""
+        """Run the command; on an exception show it and leave with its exit code."""
         try:
             with raised_on_sigterm():
                 return super().invoke(ctx)
@@ -152,7 +152,7 @@ def _is_memory_trouble(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    """What was asked for; the lines below are of the allocator's insides."""
+    """Cut an allocator's message to its first line, which says what was asked for."""
     lines = str(error).splitlines()
     told = lines[0] if lines else ""
     return told.rpartition("DefaultCPUAllocator: ")[2] or "the machine has no more to give"

@@ -1,4 +1,4 @@
-"""`recxfer evaluate`."""
+"""Options of `recxfer evaluate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

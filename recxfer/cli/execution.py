@@ -1,4 +1,4 @@
-"""Running a command's work: who reports, and one result on stdout."""
+"""Run a command's work: choose its reporter, and print one result on stdout."""
 
 import json
 import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Configured(Protocol):
-    """What every command's `resolve` returns."""
+    """The config that a command's `resolve` returns."""
 
     @property
     def sections(self) -> Mapping[str, "Config"]:
@@ -34,15 +34,15 @@ class Configured(Protocol):
 
 
 class Result(Protocol):
-    """What every command returns."""
+    """The result that a command returns."""
 
     @property
     def path(self) -> Path:
-        """What was made."""
+        """The file or directory that was made."""
         ...
 
     def as_json(self) -> dict[str, object]:
-        """The command's own keys of `--json`."""
+        """Return the command's own keys of `--json`."""
         ...
 
 
@@ -166,7 +166,7 @@ def execute(
 
 
 def path_or_stdin(argument: str) -> Path:
-    """The path, or with `-` the one line that the command before wrote to the pipe."""
+    """Return the path; for `-`, the line that the command before wrote to the pipe."""
     if argument != "-":
         return Path(argument)
     line = sys.stdin.readline().strip()
@@ -193,7 +193,7 @@ def _facts(command: str, result: Result, seconds: float, warnings: list[str]) ->
 
 
 def _draw(command: str, result: Result, stream: TextIO) -> None:
-    """Show the result's table, from the module of the same name in `recxfer.cli.tables`."""
+    """Draw the result's table by the module of the same name in `recxfer.cli.tables`."""
     from recxfer.cli.tables import console_on
 
     console_on(stream).print(import_module(f"recxfer.cli.tables.{command}").render(result))

@@ -1,4 +1,4 @@
-"""`recxfer export`."""
+"""Options of `recxfer export`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

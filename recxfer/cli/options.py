@@ -1,4 +1,4 @@
-"""Options that several commands take, and those that every command takes, declared once.
+"""Options of several commands and of every command, declared once.
 
 A script may pass one set of them to all commands: a command that has no use for one (`--device`
 in `prepare`) takes it and does nothing with it.
@@ -30,12 +30,12 @@ run can be resumed on a smaller machine with the threads it was begun with."""
 
 
 def names_of(table: Table[object]) -> Callable[[str], list[str]]:
-    """Shell completion out of a table, with the names of plug-ins."""
+    """Complete names of a table, plug-ins included, in the shell."""
     return lambda incomplete: among(table.names)(incomplete)
 
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Shell completion out of a few names."""
+    """Complete a few names in the shell."""
     known = list(names)
 
     def complete(incomplete: str) -> list[str]:

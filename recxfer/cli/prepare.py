@@ -1,4 +1,4 @@
-"""`recxfer prepare`."""
+"""Options of `recxfer prepare`."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`recxfer pretrain`."""
+"""Options of `recxfer pretrain`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""`--settings`: show every setting of what was chosen, and do nothing else."""
+"""Show every setting of what was chosen, for `--settings`, and do nothing else."""
 
 import json
 import sys

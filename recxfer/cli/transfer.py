@@ -1,4 +1,4 @@
-"""`recxfer transfer`."""
+"""Options of `recxfer transfer`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

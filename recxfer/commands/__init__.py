@@ -1,1 +1,1 @@
-"""The five stages as functions: a config in, a result out; no printing. This is the Python API."""
+"""The five stages as Python functions: a config in, a result out; no printing."""

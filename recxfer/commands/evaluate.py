@@ -52,7 +52,7 @@ DEFAULT_AT = "5,10,20"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
-    """Everything an evaluation depends on."""
+    """Config of an evaluation: runs, metrics, slices and protocol."""
 
     runs: tuple[Path, ...]
     base: Path | None = None
@@ -82,24 +82,24 @@ class EvaluateConfig:
 
     @property
     def measures(self) -> list[Measure]:
-        """The metrics at all lengths."""
+        """Metrics at all lengths."""
         return measures(self.metrics, self.at)
 
     @property
     def top(self) -> int:
-        """The longest list that is looked at."""
+        """Length of the longest list that a metric reads."""
         lists = (m.k for m in self.measures if "lists" in m.metric.needs)
         return max([*self.at, *lists])
 
     @property
     def sections(self) -> dict[str, Config]:
-        """No settings by section: the options are all there is."""
+        """Empty: `evaluate` has options and no settings."""
         return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateResult:
-    """All figures."""
+    """Figures of an evaluation."""
 
     path: Path
     """The report, or else the first run, whose directory keeps the cases."""
@@ -117,7 +117,7 @@ class EvaluateResult:
     """How many blocks were fine-tuned for each case, of runs that decide that."""
 
     def as_json(self) -> dict[str, object]:
-        """The keys of `--json`."""
+        """Return the keys of `--json`."""
         shown: dict[str, object] = {
             "on": self.on,
             "seed": self.seed,
@@ -169,7 +169,7 @@ def resolve(
     tasks: Sequence[str] = (),
     **common: Unpack[EvaluateOptions],
 ) -> EvaluateConfig:
-    """Flags as one config; `evaluate` has no settings of its own beyond them.
+    """Decode flags as one config; `evaluate` has no settings beyond them.
 
     Raises:
         UsageError: a flag's value is not one of those it knows, or a run is given twice.
@@ -270,7 +270,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
 
 
 def _refuse_repeated(runs: Sequence[Path]) -> None:
-    """A run that is compared with itself is a slip of the hand, and its p-values say nothing."""
+    """Refuse a run that is named twice: compared with itself its p-values say nothing."""
     seen: set[Path] = set()
     for path in runs:
         if path.resolve() in seen:
@@ -333,14 +333,14 @@ def _compared(now: Measured, known: Measured, config: EvaluateConfig) -> dict[st
 
 
 def _resampled(metrics: Mapping[str, Functional]) -> dict[str, Functional]:
-    """The metrics that resampling users says something about."""
+    """Choose the metrics that have intervals."""
     return {name: metric for name, metric in metrics.items() if not isinstance(metric, Whole)}
 
 
 def _differences(
     first: RunFigures, compared: Mapping[Path, Mapping[str, Difference]]
 ) -> list[RunDifference]:
-    """Per run and metric; p-values are adjusted over the runs, for each metric on its own."""
+    """Compare runs by metric; p-values are adjusted over the runs, for each metric on its own."""
     metrics = next(iter(compared.values()), {})
     adjusted = {
         metric: holm([found[metric].p for found in compared.values()]) for metric in metrics
@@ -377,7 +377,7 @@ def _slices(now: Measured, config: EvaluateConfig, by: str) -> list[SliceFigures
 
 
 def _sliced(metrics: Mapping[str, Functional], by: str) -> Mapping[str, Functional]:
-    """What can be said within a slice: of one class alone, only means over its cases."""
+    """Choose what can be measured within a slice: of one class alone, only means over its cases."""
     if by in slicers_that_need("classes"):
         return {name: metric for name, metric in metrics.items() if isinstance(metric, Mean)}
     return _resampled(metrics)

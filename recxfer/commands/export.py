@@ -57,7 +57,7 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """Everything an export depends on."""
+    """Config of an export: run, kind, format and place."""
 
     run: Path
     out: Path
@@ -82,13 +82,13 @@ class ExportConfig:
 
     @property
     def sections(self) -> dict[str, Config]:
-        """No settings by section: the options are all there is."""
+        """Empty: `export` has options and no settings."""
         return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """What was written."""
+    """The file that was written, and its facts."""
 
     path: Path
     what: str
@@ -98,7 +98,7 @@ class ExportResult:
     dimension: int | None = None
 
     def as_json(self) -> dict[str, object]:
-        """The keys of `--json`."""
+        """Return the keys of `--json`."""
         facts = {"rows": self.rows, "parameters": self.parameters, "dimension": self.dimension}
         known = {key: value for key, value in facts.items() if value is not None}
         return {"what": self.what, "format": self.format, **known}
@@ -122,7 +122,7 @@ def resolve(
     dataset: Path | None = None,
     **common: Unpack[ExportOptions],
 ) -> ExportConfig:
-    """Flags as one config; the format comes from the flag, else from the suffix of `out`.
+    """Decode flags as one config; the format comes from the flag, else from the suffix of `out`.
 
     Raises:
         UsageError: unknown `what`, or a format, length or dataset that does not go with it.
@@ -148,7 +148,7 @@ def resolve(
 
 
 def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
-    """Write what was asked for, in one step."""
+    """Write vectors, recommendations or a model, in one step."""
     read = [config.run, *filter(None, (config.base, config.dataset))]
     refuse_existing(config.out, overwrite=config.overwrite, inputs=read)
     refuse_unneeded_base([config.run], config.base)
@@ -265,7 +265,7 @@ def _export_model(config: ExportConfig, opened: Run, reporter: Reporter) -> Expo
 
 
 def _user_vectors(opened: Run, reporter: Reporter) -> Tensor:
-    """The vector of every user at the end of their whole history (U, D)."""
+    """Encode every user at the end of their whole history (U, D)."""
     rows, learner = opened.rows("all"), opened.vectors("--what users")
     parts: list[tuple[Tensor, Tensor]] = []
     with (

@@ -41,7 +41,7 @@ SOURCE = "source"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareConfig:
-    """Everything `prepare` is told."""
+    """Config of a dataset: source, settings and place."""
 
     source: str
     """`NAME`, `NAME:PATH` or `PATH`; a path may be a file, a folder or a glob."""
@@ -87,7 +87,7 @@ class PrepareConfig:
 
     @property
     def sections(self) -> dict[str, Config]:
-        """The decoded settings by section."""
+        """Decoded settings by section."""
         made = {} if self.source_config is None else {SOURCE: self.source_config}
         return {"prepare": self.recipe, **made}
 
@@ -100,7 +100,7 @@ class PrepareResult:
     prepared: Prepared
 
     def as_json(self) -> dict[str, object]:
-        """The keys of `--json`."""
+        """Return the keys of `--json`."""
         info = self.prepared.info
         return {
             "users": info.users,
@@ -134,7 +134,7 @@ def resolve(
     seed: int = 0,
     overwrite: bool = False,
 ) -> PrepareConfig:
-    """Flags and settings (sections `prepare` and `source`) as one config.
+    """Decode flags and settings (sections `prepare` and `source`) as one config.
 
     Raises:
         ConfigError: a setting is unknown or out of range.
@@ -182,7 +182,7 @@ class RecipeConfig:
 
 
 def resolve_recipe(settings: Settings, flags: Json) -> RecipeConfig:
-    """Settings of section `prepare`, before a source is chosen.
+    """Decode settings of section `prepare`, before a source is chosen.
 
     Args:
         settings: file and `--set`.
@@ -257,7 +257,7 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
 
 
 def _warn_of_order(prepared: Prepared, output: Path, reporter: Reporter) -> None:
-    """Say that a log without times was sorted by item, where it was."""
+    """Warn of a log without times whose events are sorted by item."""
     if prepared.info.has_timestamps:
         return
     dataset = Dataset(output)
@@ -270,7 +270,7 @@ def _warn_of_order(prepared: Prepared, output: Path, reporter: Reporter) -> None
 
 
 def _warn_of_content(prepared: Prepared, reporter: Reporter) -> None:
-    """Say which texts and images came in, but not whole."""
+    """Warn of texts and images that are missing or damaged."""
     texts, images = prepared.info.texts, prepared.info.images
     if texts is not None and texts.empty:
         reporter.warn(f"{texts.empty:,} items have a text that is blank: read as none")
@@ -289,7 +289,7 @@ def _warn_of_content(prepared: Prepared, reporter: Reporter) -> None:
 
 
 def _inputs(config: PrepareConfig, log: Path | None) -> list[Path]:
-    """What is read, and must not be replaced."""
+    """List the files that are read, and must not be replaced."""
     named = [log, config.items, config.users, config.images, config.vocabulary]
     files = [path for path in named if path is not None]
     return [*files, *config.links, *config.exclude_users, *config.exclude_items]
@@ -320,7 +320,7 @@ def _read(choice: Choice, config: PrepareConfig, directory: Path) -> RawSource:
 
 
 def _warn_without_times(source: RawSource, columns: Mapping[str, str], reporter: Reporter) -> None:
-    """Say that file order is time order, unless that was told or nothing else is there."""
+    """Warn that file order is taken as time order, unless that was asked for or is all there is."""
     schema = source.interactions.collect_schema()
     ids = {USER_ID, ITEM_ID, *(source.raw_names.get(name) for name in (USER_ID, ITEM_ID))}
     others = [name for name in schema if name not in ids]
@@ -335,7 +335,7 @@ def _warn_without_times(source: RawSource, columns: Mapping[str, str], reporter:
 
 
 def _recorded(config: PrepareConfig, vocabulary: Vocabulary | None) -> Json:
-    """The settings that shape the tables, without the paths of this machine."""
+    """Collect the settings that shape the tables, without the paths of this machine."""
     source = config.source_config.model_dump(mode="json") if config.source_config else {}
     indexed_as = {}
     if vocabulary is not None:

@@ -62,7 +62,7 @@ def resolve(
     lr: float | None = None,
     **common: Unpack[TrainingOptions],
 ) -> PretrainConfig:
-    """Settings and flags as one config.
+    """Decode settings and flags as one config.
 
     Args:
         dataset: a prepared dataset.
@@ -123,7 +123,7 @@ def resolve(
 
 
 def run(config: PretrainConfig, reporter: Reporter) -> PretrainResult:
-    """Train a backbone on a dataset and write it as a run; with others where torchrun started any.
+    """Train a backbone on a dataset and write it as a run; under torchrun, in several processes.
 
     Every process returns the same; the first one writes.
     """
@@ -251,13 +251,13 @@ def _result(
 
 
 def histories_per_second(state: FitState, rows: Rows) -> float:
-    """Users per second: windows of the same history count as one."""
+    """Measure users per second: windows of the same history count as one."""
     users = rows.user_R.unique().numel()
     return state.sequences * users / len(rows) / state.seconds if state.seconds else 0.0
 
 
 def _both_ways() -> list[str]:
-    """Name the backbones that can look to both sides."""
+    """List the backbones that can look to both sides."""
     return [e.name for e in BACKBONES if not BACKBONES.resolve(e.name).causal_only]
 
 
@@ -277,7 +277,7 @@ def _build_backbone(
 
 
 def _portable(objective: AnyObjective) -> Config:
-    """Its config, as another host can read it."""
+    """Return an objective's config as another host can read it."""
     config: Config = objective.config
     return config.portable() if isinstance(config, ContentConfig) else config
 

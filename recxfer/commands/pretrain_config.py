@@ -11,7 +11,7 @@ from recxfer.training.optim import OptimConfig
 
 
 class PretrainData(UserSelection):
-    """What pretraining reads of a dataset."""
+    """Settings of the data that pretraining reads."""
 
     windows: Literal["all", "last"] = "all"
     """`all`: a long history is cut into windows and all are learned from. `last`: only the most
@@ -20,7 +20,7 @@ class PretrainData(UserSelection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig(TrainingConfig):
-    """Everything that decides a pretrained run."""
+    """Config of a pretraining: data, objective, backbone, optimiser and place."""
 
     dataset: Path
     objective: str = "next-item"
@@ -43,7 +43,7 @@ class PretrainConfig(TrainingConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainResult:
-    """What pretraining made."""
+    """Facts of a pretrained run."""
 
     path: Path
     objective: str
@@ -62,7 +62,7 @@ class PretrainResult:
     """Whole user histories learned from, per second of training steps (validation not counted)."""
 
     def as_json(self) -> dict[str, object]:
-        """The keys of `--json`."""
+        """Return the keys of `--json`."""
         return {
             "objective": self.objective,
             "backbone": self.backbone,

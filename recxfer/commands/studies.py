@@ -17,7 +17,7 @@ MOST_SEEDS = 1000
 
 
 class Trained(Protocol):
-    """What pretrain and transfer return."""
+    """Result of pretrain or transfer."""
 
     @property
     def path(self) -> Path:
@@ -30,7 +30,7 @@ class Trained(Protocol):
         ...
 
     def as_json(self) -> dict[str, object]:
-        """The keys of `--json`."""
+        """Return the keys of `--json`."""
         ...
 
 
@@ -59,7 +59,7 @@ class SeedsResult(Generic[ResultT]):
         return found
 
     def as_json(self) -> dict[str, object]:
-        """The keys of `--json`."""
+        """Return the keys of `--json`."""
         return {
             "seeds": list(self.seeds),
             "validation": {
@@ -141,5 +141,5 @@ def _refuse_other(folder: Path) -> None:
 
 
 def _deviation(values: Sequence[float]) -> float:
-    """Standard deviation of a sample; 0 of one value."""
+    """Compute the standard deviation of a sample; 0 of one value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

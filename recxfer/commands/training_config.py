@@ -20,7 +20,7 @@ class TrainingOptions(Execution, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """Where a run goes, and how it is made."""
+    """Options shared by pretrain and transfer."""
 
     run: Path
     """The run directory to make."""
@@ -40,7 +40,7 @@ class TrainingConfig:
 
 
 class UserSelection(Config):
-    """Who of a dataset is learned from."""
+    """Settings of which users are learned from."""
 
     train_share: float = Field(default=1.0, gt=0, le=1)
     """Share of the training users to learn from, at least one: for learning curves. With one seed

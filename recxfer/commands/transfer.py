@@ -140,7 +140,7 @@ def _claim(config: TransferConfig) -> None:
 
 
 def _resolve(config: TransferConfig, opened: OpenedBase | None) -> TransferTask:
-    """What was asked for, against a base."""
+    """Resolve the base, the task and their data."""
     return resolve_transfer(
         config.method,
         config.build_method().needs,
@@ -166,7 +166,7 @@ def _run_of(config: TransferConfig, task: TransferTask) -> TransferredRun:
 def _finished(
     config: TransferConfig, header: Header, reporter: Reporter, left_out: Collection[str] = ()
 ) -> TransferResult | None:
-    """What a run that is finished already answers; None where there is work to do.
+    """Return the result of a run that is finished; None where there is work to do.
 
     Args:
         config: what was asked for.

@@ -22,7 +22,7 @@ from recxfer.training.optim import OptimConfig
 
 
 class TransferOptim(OptimConfig):
-    """How a transfer is optimised: shorter and more carefully than pretraining."""
+    """Settings of the optimiser in a transfer: fewer epochs and a lower rate than pretraining."""
 
     epochs: int = Field(default=30, ge=1)
     """Passes over the training rows."""
@@ -35,7 +35,7 @@ class TransferOptim(OptimConfig):
 
 
 class TransferData(UserSelection):
-    """What a transfer reads of a dataset."""
+    """Settings of the data that a transfer reads."""
 
     max_length: int | None = Field(default=None, ge=1)
     """Longest history, in events; by default the base's. Convolutions can read more than they were
@@ -44,7 +44,7 @@ class TransferData(UserSelection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferConfig(TrainingConfig):
-    """Everything that decides a transferred run."""
+    """Config of a transfer: base, target, task, method, optimiser and place."""
 
     base: Path
     dataset: Path
@@ -80,7 +80,7 @@ class TransferConfig(TrainingConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferResult:
-    """What a transfer made."""
+    """Facts of a transferred run."""
 
     path: Path
     method: str
@@ -109,7 +109,7 @@ class TransferResult:
 
     @classmethod
     def of(cls, config: TransferConfig, counts: Counts, epochs: int) -> "TransferResult":
-        """Say what a run holds that has been written.
+        """Collect the facts of a run that has been written.
 
         Args:
             config: what was asked for.
@@ -136,7 +136,7 @@ class TransferResult:
         )
 
     def as_json(self) -> dict[str, object]:
-        """The keys of `--json`."""
+        """Return the keys of `--json`."""
         return {
             "method": self.method,
             "task": self.task,
@@ -166,7 +166,7 @@ def resolve(
     lr: float | None = None,
     **common: Unpack[TrainingOptions],
 ) -> TransferConfig:
-    """Settings and flags as one config.
+    """Decode settings and flags as one config.
 
     Args:
         base: a pretrained run.

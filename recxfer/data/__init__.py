@@ -1,1 +1,1 @@
-"""Datasets: raw sources, the schema on disk, splits, and the rows that batches are cut from."""
+"""Prepared datasets as flat tensors: the schema on disk, histories, rows and batches."""

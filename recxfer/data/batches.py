@@ -1,4 +1,4 @@
-"""Cutting an epoch into batches: a permutation, sorted by length within reason, cut by events."""
+"""Cut an epoch into batches: a permutation, sorted by length within reason, cut by events."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ EVALUATION_CELLS = 1 << 15
 
 
 def training_batches(length_R: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Row numbers of each batch of one epoch.
+    """Draw the row numbers of each batch of one epoch.
 
     Rows of similar length share a batch, and batches hold about equally many events, not rows:
     padding is small, memory is level, and every event weighs about the same in the gradient.
@@ -37,7 +37,7 @@ def training_batches(length_R: Tensor, batch_size: int, generator: torch.Generat
 
 
 def evaluation_batches(rows: Rows, cells: int = EVALUATION_CELLS) -> list[Tensor]:
-    """Row numbers of batches of like length, each of at most `cells` positions (or one row)."""
+    """Cut rows of like length into batches of at most `cells` positions, or of one row."""
     order_R = rows.length_R.argsort(stable=True)
     lengths = rows.length_R[order_R].tolist()
     cuts, size = [], 0

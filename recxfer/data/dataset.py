@@ -1,4 +1,4 @@
-"""A prepared dataset, opened: flat arrays in user order, labels, ids and links."""
+"""Open a prepared dataset: flat arrays in user order, labels, ids and links."""
 
 import os
 from collections.abc import Collection
@@ -77,7 +77,7 @@ class Dataset:
         return self.info.users
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """A table as a lazy frame: `<table>.parquet`, or the shards of `<table>/`."""
+        """Scan a table lazily: `<table>.parquet`, or the shards of `<table>/`."""
         single = self.path / f"{table}.parquet"
         shards = self.path / table
         if not single.exists() and not shards.is_dir():
@@ -87,7 +87,7 @@ class Dataset:
         return pl.scan_parquet(single if single.exists() else shards / "*.parquet")
 
     def read(self, table: str, columns: list[str]) -> pl.DataFrame:
-        """Columns of a table in memory; a damaged file is a data error that names the table."""
+        """Read columns of a table; a damaged file is a data error that names the table."""
         try:
             return self.scan(table).select(columns).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -108,7 +108,7 @@ class Dataset:
         )
 
     def columns(self, names: Collection[str]) -> dict[str, Tensor]:
-        """Columns of all events (E), by the names of those of `History`.
+        """Return columns of all events (E), by the names of those of `History`.
 
         Raises:
             DataError: times are asked for, and there are none.
@@ -127,7 +127,7 @@ class Dataset:
         return to_tensor(column.cast(pl.Enum(SPLITS)).to_physical().cast(pl.Int8))
 
     def labels(self, column: str) -> tuple[Tensor, tuple[str, ...]]:
-        """Class index of each user (int64, -1 where unknown) and the class names.
+        """Read the class index of each user (int64, -1 where unknown) and the class names.
 
         Raises:
             UsageError: users.parquet has no such label column.
@@ -166,7 +166,7 @@ class Dataset:
         return read_content(self.path, self.info, self.read(ITEMS, [ITEM, *known]))
 
     def link_to(self, other: "Dataset") -> Tensor:
-        """For each user of this dataset, the same person's index in `other`, or -1 (int64).
+        """Return, for each user of this dataset, the same person's index in `other`, or -1 (int64).
 
         Raises:
             UsageError: the two are not linked, or are one.
@@ -202,5 +202,5 @@ class Dataset:
 
 
 def to_tensor(column: pl.Series) -> Tensor:
-    """A polars column without nulls as a tensor of the same dtype, in memory of its own."""
+    """Copy a polars column without nulls to a tensor of the same dtype."""
     return torch.from_numpy(column.to_numpy(writable=True))

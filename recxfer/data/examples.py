@@ -1,4 +1,4 @@
-"""The rows of each task and part, cut from the flat events of datasets.
+"""Cut the rows of each task and part from the flat events of datasets.
 
 Three rules keep the future out of every history. Training rows hold train events only. The
 history of a next-item case ends right before its target. The source history of a cross-domain
@@ -31,7 +31,7 @@ def next_item_training(
     *,
     windows: str = "all",
 ) -> Rows:
-    """Histories in which every event but the first is a target.
+    """Cut histories in which every event but the first is a target.
 
     A history longer than `max_length` + 1 events is cut into windows from its end, each sharing
     its first event with the end of the one before, so that every event is a target once.
@@ -67,7 +67,7 @@ def next_item_training(
 def next_item_cases(
     dataset: Dataset, part: Part, max_length: int, columns: Collection[str] = ITEMS_ALONE
 ) -> Rows:
-    """Held-out events, each with the history before it and all its user met before.
+    """Cut held-out events, each with the history before it and all its user met before.
 
     Under `leave-last` that is one case per user, under `temporal` one per event of the part, under
     `users` the last event of each held-out user. Events without any history are left out.
@@ -98,7 +98,7 @@ def profile_rows(
     max_length: int,
     columns: Collection[str] = ITEMS_ALONE,
 ) -> Rows:
-    """One row per user of the part whose label is known, empty histories included.
+    """Cut one row per user of the part whose label is known, empty histories included.
 
     Histories hold train events only (under the `users` split: all of the user's events), so that
     no held-out event of another task on the same users is ever read.
@@ -122,7 +122,7 @@ def profile_rows(
 
 
 def hold_out_users(dataset: Dataset, rows: Rows, max_length: int) -> tuple[Rows, Rows]:
-    """Training rows without the users of the valid part, and the histories of those users.
+    """Divide users: training rows without those of the valid part, and histories of these.
 
     Histories are those of profile tasks. Users with one event are left out of the second part:
     their histories cannot be halved.
@@ -149,7 +149,7 @@ def cross_domain_rows(
     max_length: int,
     columns: Collection[str] = ITEMS_ALONE,
 ) -> Rows:
-    """Each target event of the part with its user's source history before it.
+    """Join each target event of the part with its user's source history before it.
 
     Every (history, target item) pair is a row (PeterRec, section 3.1). Users that the source does
     not know have an empty history.
@@ -174,7 +174,7 @@ def cross_domain_rows(
 
 
 def share_of_users(rows: Rows, share: float, rng: Rng) -> Rows:
-    """The rows of some users, drawn so that a smaller share is part of a larger one.
+    """Keep the rows of some users, drawn so that a smaller share is part of a larger one.
 
     Args:
         rows: of any task.
@@ -195,7 +195,7 @@ def every_user(
     target: Dataset | None = None,
     columns: Collection[str] = ITEMS_ALONE,
 ) -> Rows:
-    """Each user's whole history, for exports; what was met in the target may be left out.
+    """Cut each user's whole history, for exports; what was met in the target may be left out.
 
     Args:
         dataset: where histories are read.
@@ -219,7 +219,7 @@ def every_user(
 
 
 def _met_in(target: Dataset, source: Dataset) -> Seen:
-    """What each source user met in the target; nothing for users the target does not know."""
+    """Collect what each source user met in the target; nothing for users it does not know."""
     source_T = target.link_to(source)
     known_T = (source_T >= 0).nonzero().squeeze(1)
     start_U = torch.zeros(source.num_users, dtype=torch.int64)
@@ -230,7 +230,7 @@ def _met_in(target: Dataset, source: Dataset) -> Seen:
 
 
 def _train_ranges(events: Events) -> tuple[Tensor, Tensor]:
-    """First event and number of train events of each user: train events come first."""
+    """Find the first event and number of train events of each user: train events come first."""
     train_E = (events.split_E == SPLITS.index(TRAIN)).long()
     until_E1 = torch.cat([train_E.new_zeros(1), train_E.cumsum(0)])
     return events.offset_U1[:-1], until_E1[events.offset_U1[1:]] - until_E1[events.offset_U1[:-1]]
@@ -249,7 +249,7 @@ def _known_histories(dataset: Dataset, user_R: Tensor, max_length: int) -> tuple
 def _histories_before(
     events: Events, person_R: Tensor, before_R: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """First event, and one past the last event earlier than `before_R`, of each user."""
+    """Find, for each user, the first event and one past the last event earlier than `before_R`."""
     first_R, last_R = events.offset_U1[person_R], events.offset_U1[person_R + 1]
     if before_R is None:
         return first_R, last_R

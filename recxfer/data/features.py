@@ -1,4 +1,4 @@
-"""Vectors of items that a frozen encoder computed, kept in the dataset beside what they are of."""
+"""Cache vectors of items that a frozen encoder computed, in the dataset that has the items."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ VECTOR: Final = "vector"
 def cached_features(
     dataset: Path, key: str, compute: Callable[[], Tensor], reporter: Reporter
 ) -> Tensor:
-    """Vectors of all items, from `features/<key>.parquet`, or computed and kept there.
+    """Read the vectors of all items from `features/<key>.parquet`, or compute and keep them.
 
     A file that is damaged is replaced. Where nothing can be written, a warning says so.
 
@@ -54,7 +54,7 @@ def cached_features(
 
 
 def _read(path: Path) -> Tensor | None:
-    """The vectors of a file; None where there is none, or it does not hold items 1, 2, ..."""
+    """Read the vectors of a file; None where it is missing, or does not hold items 1, 2, ..."""
     try:
         frame = pl.read_parquet(path, columns=[ITEM, VECTOR])
     except (OSError, pl.exceptions.PolarsError):

@@ -1,4 +1,4 @@
-"""Histories of a batch: what is known of each event, in padded columns.
+"""Histories of a batch: the events of each row, in padded columns.
 
 Shape letters: B rows, L longest history, C some of the rows, W places of a longer or shorter view.
 """
@@ -15,7 +15,7 @@ from recxfer.foundation.names import PAD
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Histories side by side, oldest event first, all columns 0 behind the last.
+    """Histories of a batch, oldest event first, all columns 0 behind the last.
 
     Fields named `*_BL` are columns: one value for each event. One that the backbone does not read
     is None. Operations go over all columns alike, and leave the history as it is.
@@ -32,7 +32,7 @@ class History:
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """The columns that there are, by the names of their fields."""
+        """Columns that are present, by the names of their fields."""
         named = ((field, getattr(self, field)) for field in COLUMNS.values())
         return {field: column_BL for field, column_BL in named if column_BL is not None}
 
@@ -111,7 +111,7 @@ COLUMNS = {
 
 
 def joined(parts: Sequence[History]) -> History:
-    """Put histories with the same columns one below the other, padded to the longest.
+    """Concatenate histories with the same columns, padded to the longest.
 
     Args:
         parts: one or more.

@@ -1,4 +1,4 @@
-"""Rows: slices of one flat array of events, and the batches gathered from them.
+"""Examples as slices of one flat array of events, and the batches gathered from them.
 
 A row is a history with, where the task has one, a target. No row is ever materialised on its own:
 an epoch is a permutation of row numbers and a batch is one gather.
@@ -32,7 +32,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows gathered side by side."""
+    """A batch of rows: padded histories and targets."""
 
     history: History
     """What each row's user did, in the columns that the backbone reads."""
@@ -47,7 +47,7 @@ class Batch:
     """User vectors computed once for the whole training, where the encoder is frozen."""
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
+        """Copy to another device."""
         return Batch(
             history=self.history.to(device),
             row_B=self.row_B.to(device),
@@ -111,7 +111,7 @@ class Rows:
         )
 
     def take(self, row_T: Tensor) -> "Rows":
-        """Only the rows of these numbers, in this order."""
+        """Keep the rows of these numbers, in this order."""
         return Rows(
             columns=self.columns,
             start_R=self.start_R[row_T],

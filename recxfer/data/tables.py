@@ -1,4 +1,4 @@
-"""The Parquet tables of a dataset, written so that equal contents are equal bytes."""
+"""Write the Parquet tables of a dataset, so that equal contents are equal bytes."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -17,7 +17,7 @@ from recxfer.foundation.names import PAD
 
 
 def crop(history: History, keep: float, generator: torch.Generator) -> History:
-    """A contiguous part of each history: `keep` of its events, rounded down, one at least."""
+    """Cut a contiguous part of each history: `keep` of its events, rounded down, one at least."""
     length_B = history.length_B
     # In double, 0.29 of 100 events is a hair below 29 events.
     kept_B = (length_B.double() * keep + 1e-9).long().clamp_(min=1).minimum(length_B)
@@ -76,7 +76,7 @@ def insert(
 
 
 def keep_recent(history: History, longest: int) -> History:
-    """The `longest` most recent events of each history."""
+    """Keep the `longest` most recent events of each history."""
     if history.item_BL.shape[1] <= longest:
         return history
     start_B = (history.length_B - longest).clamp(min=0)
@@ -84,7 +84,7 @@ def keep_recent(history: History, longest: int) -> History:
 
 
 def halves(history: History) -> tuple[History, History]:
-    """Every other event of each history, and the rest: two views without a common event."""
+    """Divide each history into every other event and the rest: two views without a common event."""
     zero_B = torch.zeros_like(history.length_B)
     return (
         _stretch(history, zero_B, (history.length_B + 1) // 2, step=2),
@@ -93,7 +93,7 @@ def halves(history: History) -> tuple[History, History]:
 
 
 def _stretch(history: History, start_B: Tensor, length_B: Tensor, step: int = 1) -> History:
-    """So many events of each history from a place on: each, or one in `step`."""
+    """Take so many events of each history from a place on: each, or one in `step`."""
     step_W = torch.arange(longest_of(length_B), device=length_B.device) * step
     place_BW = start_B[:, None] + step_W
     return history.gather(place_BW.clamp_(max=history.item_BL.shape[1] - 1), length_B)
@@ -104,7 +104,7 @@ def _places(item_BL: Tensor) -> Tensor:
 
 
 def _count(length_B: Tensor, share: float, most_B: Tensor, least: int = 1) -> Tensor:
-    """A share of each length, rounded up; none where the share is zero."""
+    """Compute a share of each length, rounded up; none where the share is zero."""
     if share == 0:
         return torch.zeros_like(length_B)
     # In double, 0.1 of 10 events is a hair above one event: the hair must not count as another.
@@ -113,13 +113,13 @@ def _count(length_B: Tensor, share: float, most_B: Tensor, least: int = 1) -> Te
 
 
 def _uniform(bound_B: Tensor, generator: torch.Generator) -> Tensor:
-    """An integer from 0 below each bound."""
+    """Draw an integer from 0 below each bound."""
     draw_B = torch.rand(bound_B.shape, dtype=torch.float64, generator=generator)
     return (draw_B.to(bound_B.device) * bound_B).long()
 
 
 def _choose(history: History, count_B: Tensor, generator: torch.Generator) -> Tensor:
-    """So many real positions of each row, all equally likely (B, L)."""
+    """Choose so many real positions of each row, all equally likely (B, L)."""
     item_BL = history.item_BL
     draw_BL = torch.rand(item_BL.shape, generator=generator).to(item_BL.device)
     draw_BL.masked_fill_(~history.real_BL, 2.0)
@@ -130,7 +130,7 @@ def _choose(history: History, count_B: Tensor, generator: torch.Generator) -> Te
 
 
 def _similar(item_BL: Tensor, similar_VK: Tensor, generator: torch.Generator) -> Tensor:
-    """A neighbour of each item; the item itself where it has none (padding, masks, loners)."""
+    """Draw a neighbour of each item; the item itself where it has none (padding, masks, loners)."""
     num_neighbours_V = (similar_VK != PAD).sum(1)
     known_BL = item_BL.clamp(min=PAD)
     draw_BL = torch.rand(item_BL.shape, dtype=torch.float64, generator=generator)

@@ -1,4 +1,4 @@
-"""Line plots as SVG text, for pages that need no other file."""
+"""Draw line plots as SVG text, for pages that need no other file."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -10,7 +10,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 
 def lines(places: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> str:
-    """One line per series over common places.
+    """Draw one line per series over common places.
 
     Args:
         places: names along the horizontal axis.

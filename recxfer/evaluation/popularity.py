@@ -1,4 +1,4 @@
-"""Popularity of items: how often training met them."""
+"""Popularity of items in training."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from recxfer.data.dataset import Dataset
 
 
 def item_popularity(dataset: Dataset) -> Tensor:
-    """Training events of each item, int64 (num_items + 1,); place 0 is padding."""
+    """Count the training events of each item, int64 (num_items + 1,); place 0 is padding."""
     events = dataset.events
     train_E = events.item_E[events.split_E == 0].long()
     return torch.bincount(train_E, minlength=dataset.num_items + 1)

@@ -162,7 +162,7 @@ def best_of(score_CV: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _batches(
     rows: Rows, device: torch.device, description: str, reporter: Reporter | None
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """Row numbers and their batches, on the device, in inference mode, with a progress bar."""
+    """Yield row numbers and batches, on the device, in inference mode, with a progress bar."""
     with (reporter or SilentReporter()).progress(description, len(rows), "rows") as progress:
         for row_B in evaluation_batches(rows):
             yield row_B, rows.batch(row_B).to(device)
@@ -177,7 +177,7 @@ def _scored(
     description: str,
     reporter: Reporter | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Row numbers and the scores of all outputs (C, V), a chunk at a time.
+    """Yield row numbers and the scores of all outputs (C, V), a chunk at a time.
 
     The scores of all chunks may share one buffer: use them before the next chunk, in place if you
     like.
@@ -194,7 +194,7 @@ def _scored(
 def _products(
     learner: VectorLearner[Any], model: nn.Module, batches: Iterator[tuple[Tensor, Batch]]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scores as products of vectors, in one buffer for all chunks."""
+    """Compute scores as products of vectors, in one buffer for all chunks."""
     output = learner.output(model)
     weight_DV = output.weight_VD.float().T
     device, num_outputs = weight_DV.device, weight_DV.shape[1]
@@ -214,7 +214,7 @@ def _products(
 
 
 def _count_below(score_CV: Tensor, best_C1: Tensor) -> Tensor:
-    """How many scores of each row are below; overwrites the scores.
+    """Count the scores of each row that are below; overwrites the scores.
 
     A comparison that is written as floats and summed as floats stays in vector registers all the
     way, 5 times as fast as through booleans. Counts are exact up to 2**24 items.
@@ -249,7 +249,7 @@ def _scored_among(
     device: torch.device,
     reporter: Reporter | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Row numbers and the scores of some outputs of each row (C, X), a chunk at a time."""
+    """Yield row numbers and the scores of some outputs of each row (C, X), a chunk at a time."""
     batches = _batches(rows, device, "ranking", reporter)
     if not isinstance(learner, VectorLearner):
         for row_B, batch in batches:

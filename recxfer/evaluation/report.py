@@ -1,4 +1,4 @@
-"""The page that `evaluate --report` writes: self-contained HTML, everything escaped."""
+"""Write the page of `evaluate --report`: self-contained HTML, everything escaped."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -53,7 +53,7 @@ def _of_task(found: Iterable[Json], task: str, dataset: str) -> list[Json]:
 
 
 def _sequence(sequence: Json) -> str:
-    """Tasks by runs, what the matrix comes to, and its picture."""
+    """Draw tasks by runs, the means over the matrix, and its picture."""
     names = [f"{task['task']} ({task['dataset']})" for task in sequence["tasks"]]
     head = [
         "after",
@@ -131,7 +131,7 @@ def _slices(by: str, slices: Sequence[Json]) -> str:
 
 
 def _decisions(told: Sequence[Json]) -> str:
-    """Of one run: how many blocks it fine-tunes, as a table, and as a picture for each property."""
+    """Draw how many blocks a run fine-tunes: a table, and a picture for each property."""
     first = told[0]
     counts = [str(count) for count in range(len(first["counts"]))]
     head = ["", "", "cases", "mean", *counts, *(f"block {n}" for n in range(len(first["blocks"])))]

@@ -51,7 +51,7 @@ class Difference:
 def estimate(
     metrics: Mapping[str, Functional], person_R: NDArray[np.int64], seed: int
 ) -> dict[str, Figure]:
-    """Each metric with its interval.
+    """Compute each metric with its interval.
 
     Args:
         metrics: by name, over the same cases.
@@ -71,7 +71,7 @@ def compare(
     person_R: NDArray[np.int64],
     seed: int,
 ) -> dict[str, Difference]:
-    """Each metric of one run minus that of the reference, on the same cases."""
+    """Compute each metric of one run minus that of the reference, on the same cases."""
     differences = {name: _minus(metric, reference[name]) for name, metric in metrics.items()}
     spread = _resampled(differences, person_R, seed)
     return {
@@ -95,14 +95,14 @@ def mean_over_seeds(metrics: Sequence[Mapping[str, Functional]]) -> dict[str, Fu
 
 
 def two_sided_p(spread_S: Array) -> float:
-    """How easily resampling turns a difference around; never below what S resamples can show."""
+    """Compute a two-sided p-value; never below what S resamples can show."""
     spread_S = spread_S[~np.isnan(spread_S)]
     tail = min((spread_S <= 0).sum(), (spread_S >= 0).sum())
     return float(min(1.0, 2 * (tail + 1) / (spread_S.size + 1)))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """P-values adjusted for being several: one below 0.05 by mere chance comes in 5 % of families.
+    """Adjust p-values for being several: a family has one below 0.05 by chance in 5 % of cases.
 
     Holm's step-down method (1979): the smallest counts for all, the next for one less, and so on.
     """
@@ -115,7 +115,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def resamples(num_users: int, num_cases: int, seed: int) -> Iterator[Array]:
-    """Weights (S, P) of RESAMPLES resamples in chunks: how often each user was drawn."""
+    """Draw weights (S, P) of RESAMPLES resamples in chunks: how often each user was drawn."""
     generator = np.random.Generator(np.random.PCG64(seed))
     size = max(1, CHUNK_WEIGHTS // max(num_cases, 1))
     for start in range(0, RESAMPLES, size):
@@ -143,7 +143,7 @@ def _minus(ours: Functional, theirs: Functional) -> Functional:
 def _resampled(
     metrics: Mapping[str, Functional], person_R: NDArray[np.int64], seed: int
 ) -> dict[str, Array]:
-    """Each metric on every resample (S,)."""
+    """Compute each metric on every resample (S,)."""
     person_R = np.unique(person_R, return_inverse=True)[1]
     num_users = int(person_R.max()) + 1
     spread: dict[str, Array] = {}
@@ -186,13 +186,13 @@ def _value(metric: Functional, num_cases: int) -> float | None:
 
 
 def _informative(spread_S: Array) -> tuple[float | None, float | None]:
-    """The central 95 %; nothing where all resamples agree, which only says there are too few."""
+    """Compute the central 95 %; None where all resamples agree, for they are then too few."""
     low, high = _central(spread_S)
     return (None, None) if low == high else (low, high)
 
 
 def _central(spread_S: Array) -> tuple[float | None, float | None]:
-    """The ends of the central 95 % of the resamples in which a metric is defined."""
+    """Compute the ends of the central 95 % of the resamples in which a metric is defined."""
     defined_S = spread_S[~np.isnan(spread_S)]
     if defined_S.size == 0:
         return None, None

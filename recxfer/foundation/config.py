@@ -31,23 +31,23 @@ class Config(BaseModel):
 
 
 class Configured(Protocol):
-    """A class of components that says its settings."""
+    """A class of components that has settings."""
 
     @property
     def config_type(self) -> type[Config]:
-        """Its settings."""
+        """Type of its settings."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component that was chosen by name, and the table of those there are."""
+    """A component that was chosen by name, and its table."""
 
     name: str
     table: Table[Configured]
 
     def others_with(self, key: str) -> str | None:
-        """Which others know a key that this one does not; None where none does."""
+        """Name the others that know a key which this one does not; None if there are none."""
         known = [
             entry.name
             for entry in self.table
@@ -91,14 +91,14 @@ class Settings:
         return cls((*_from_file(file), *(_from_assignment(text) for text in assignments)))
 
     def name(self, section: str, explicit: str | None, default: str) -> str:
-        """The component that a section chooses: flag, else `section.name`, else the default."""
+        """Return the component that a section chooses: flag, else `section.name`, else default."""
         if explicit is not None:
             return explicit
         chosen = [s.value for s in self.given if s.section == section and _names_component(s)]
         return str(chosen[-1]) if chosen else default
 
     def renamed(self, section: str, to: str) -> "Settings":
-        """The same settings, with those of one section in another: `[synthetic]` is `[source]`."""
+        """Move the settings of one section to another: `[synthetic]` is `[source]`."""
         return Settings(
             tuple(replace(s, section=to) if s.section == section else s for s in self.given)
         )
@@ -109,7 +109,7 @@ class Settings:
         explicit: Mapping[str, Mapping[str, Any]] | None = None,
         components: Mapping[str, Component] | None = None,
     ) -> dict[str, Config]:
-        """One model per section.
+        """Decode one model per section.
 
         Args:
             sections: the section names of this command and their models.
@@ -145,7 +145,7 @@ class Settings:
 
 
 def _validate(model: type[Config], chosen: Mapping[str, _Setting]) -> Config:
-    """The declared types decide: what fails as a number or boolean may be meant as text."""
+    """Validate by the declared types: what fails as a number or boolean may be meant as text."""
     values = {key: setting.value for key, setting in chosen.items()}
     try:
         return model.model_validate(values)
@@ -191,7 +191,7 @@ def _from_assignment(text: str) -> _Setting:
 
 
 def _toml_value(text: str) -> Any:
-    """A TOML value where the text is one (numbers, booleans, lists), else the text itself."""
+    """Read a TOML value where the text is one (numbers, booleans, lists), else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -208,7 +208,7 @@ def _section_of(
     components: Mapping[str, Component],
     problems: list[str],
 ) -> str | None:
-    """The section a setting belongs to; None, with a problem noted, where there is none."""
+    """Find the section a setting belongs to; None, with a problem noted, where it has none."""
     if setting.section is not None:
         if setting.section in sections:
             return setting.section
@@ -261,7 +261,7 @@ def _problems(
 
 
 def _reason(message: str) -> str:
-    """What our own validators said, without the library's preface."""
+    """Return the text of our own validators, without the library's preface."""
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 

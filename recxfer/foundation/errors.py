@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with its exit code. Anything else is a bug (exit 1)."""
+"""Errors a user can meet, each with its exit code; anything else is a bug (exit 1)."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""Writing that loses nothing: beside the target first, then one rename; never over what exists."""
+"""Write files and folders safely: beside the target first, then one rename."""
 
 import hashlib
 import json
@@ -17,18 +17,18 @@ Json: TypeAlias = dict[str, Any]
 
 
 def canonical_json(value: object) -> str:
-    """JSON text that is the same for equal values: sorted keys, no spaces, ASCII."""
+    """Write JSON text that is the same for equal values: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
+    """Compute the sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_text(text: str) -> str:
-    """The sha256 of a text's UTF-8 bytes, in hex."""
+    """Compute the sha256 of a text's UTF-8 bytes, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -161,7 +161,7 @@ def _make_parents(path: Path) -> list[Path]:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """A failed write leaves no trace: remove the folders made for it that hold nothing."""
+    """Remove the folders that a failed write made and left empty."""
     for folder in folders:
         if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()

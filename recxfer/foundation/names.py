@@ -1,4 +1,4 @@
-"""Every column, file and label name of the formats recxfer writes, in one place.
+"""Names of columns, files and labels in the formats that recxfer writes.
 
 The dataset format is described in `docs/reference/dataset.md`, the run format in
 `docs/reference/checkpoint.md`.

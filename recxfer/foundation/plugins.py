@@ -1,4 +1,4 @@
-"""Components of other distributions: entry points, found without importing what they name."""
+"""Find components of other distributions by entry points, without importing them."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,12 +24,12 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        """The distribution, as messages name it: `recxfer-foo 1.2`."""
+        """Distribution, as messages name it: `recxfer-foo 1.2`."""
         return f"{self.distribution} {self.version}"
 
 
 def find_plugins(group: str) -> list[Plugin]:
-    """The entry points of a group in all installed distributions, by distribution and name.
+    """List the entry points of a group in all installed distributions, by distribution and name.
 
     Metadata that cannot be read is a warning, and there are no plug-ins then.
     """

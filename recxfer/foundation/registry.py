@@ -1,4 +1,4 @@
-"""Tables of things invoked by name: data, not import side effects.
+"""Tables of components by name: data, not import side effects.
 
 A table holds names, one-line summaries and dotted targets. Targets are imported when they are
 asked for, so that listing names (for `--help`) imports no torch. Other distributions add lines by
@@ -71,7 +71,7 @@ class Table(Generic[T_co]):
                 raise ValueError(f"{kind} name {name!r} is not spelled as {spelling.pattern}")
 
     def __iter__(self) -> Iterator[Entry]:
-        """All entries that can be used: plug-ins are imported, and broken ones are warned of."""
+        """Iterate over entries that work: plug-ins are imported, and broken ones warned of."""
         yield from self._entries.values()
         for name in self._plugins:
             try:
@@ -95,7 +95,7 @@ class Table(Generic[T_co]):
         return [*self._entries, *self._plugins]
 
     def entry(self, name: str) -> Entry:
-        """The line of that name; a plug-in's summary is the first line of its docstring.
+        """Return the line of a name; a plug-in's summary is the first line of its docstring.
 
         Raises:
             UsageError: the name is unknown, or the plug-in cannot be loaded.
@@ -106,7 +106,7 @@ class Table(Generic[T_co]):
         return self._own(name)
 
     def resolve(self, name: str) -> T_co:
-        """Import and return what `name` stands for.
+        """Import and return the component of a name.
 
         Raises:
             UsageError: the name is unknown, or the plug-in cannot be loaded.
@@ -117,7 +117,7 @@ class Table(Generic[T_co]):
         return found
 
     def distribution(self, name: str) -> tuple[str, str] | None:
-        """Name and version of the distribution that brings an entry; None for the table's own."""
+        """Return name and version of an entry's distribution; None for the table's own."""
         plugin = self._plugins.get(name)
         return (plugin.distribution, plugin.version) if plugin else None
 
@@ -157,7 +157,7 @@ class Table(Generic[T_co]):
         return found
 
     def _problem(self, found: object) -> str | None:
-        """What keeps a plug-in's object from being an entry."""
+        """Say why a plug-in's object cannot be an entry; None if it can."""
         if self._contract is None:
             return None
         contract = _imported(self._contract)
@@ -180,6 +180,6 @@ def _imported(target: str) -> Any:
 
 
 def suggestion(word: str, known: Sequence[str]) -> str | None:
-    """`did you mean X?` when a known word is close to `word`."""
+    """Suggest a known word that is close to `word`: `did you mean X?`."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else None

@@ -1,4 +1,4 @@
-"""Randomness with names: every consumer draws from its own stream, all derived from one seed.
+"""Random streams by name, all derived from one seed.
 
 A stream is a pure function of (seed, names), so adding a consumer shifts no other one, and a run
 resumed in the middle draws what the uninterrupted run would have drawn.
@@ -17,12 +17,12 @@ class Rng:
     seed: int
 
     def derive(self, *names: str | int) -> int:
-        """A 63-bit seed for the stream of these names."""
+        """Derive a 63-bit seed for the stream of these names."""
         text = "/".join(str(name) for name in (self.seed, *names))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
     def generator(self, *names: str | int) -> torch.Generator:
-        """A CPU generator at the start of the stream of these names."""
+        """Make a CPU generator at the start of the stream of these names."""
         return torch.Generator().manual_seed(self.derive(*names))
 
     def seed_all(self, *names: str | int) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM as a second Ctrl-C: what is open is cleaned up before the process ends."""
+"""Treat SIGTERM as a second Ctrl-C: clean up before the process ends."""
 
 import signal
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Safetensors files that explain themselves, and the same bytes for the same contents.
+"""Read and write safetensors files with a header, equal bytes for equal contents.
 
 The header carries one key, `recxfer`, with canonical JSON. One key and not several, because
 safetensors writes its metadata in hash order: several keys would change places between runs.
@@ -43,14 +43,14 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], Json]:
 
 
 def byte_sizes(path: Path) -> dict[str, int]:
-    """Bytes of each tensor, read with the standard library alone and without the tensors."""
+    """Read the bytes of each tensor, with the standard library alone and without the tensors."""
     facts = _safetensors_header(path)
     spans = {name: facts[name]["data_offsets"] for name in facts if name != "__metadata__"}
     return {name: end - start for name, (start, end) in spans.items()}
 
 
 def read_header(path: Path) -> Json:
-    """The `recxfer` header, read with the standard library alone and without the tensors."""
+    """Read the `recxfer` header, with the standard library alone and without the tensors."""
     metadata = _safetensors_header(path).get("__metadata__", {})
     if HEADER_KEY not in metadata:
         raise CheckpointError(f"{path} was not written by recxfer: its header lacks {HEADER_KEY!r}")

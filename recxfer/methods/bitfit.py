@@ -1,4 +1,4 @@
-"""Method `bitfit`: of the backbone, only the biases train.
+"""Method `bitfit`: train only the biases of the backbone.
 
 Ben Zaken, Ravfogel and Goldberg, BitFit: Simple Parameter-efficient Fine-tuning for
 Transformer-based Masked Language-models (ACL 2022, arXiv 2106.10199), section 3.

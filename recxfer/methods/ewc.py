@@ -1,4 +1,4 @@
-"""Method `ewc`: all weights go on training, held back where earlier tasks depend on them.
+"""Method `ewc`: train all weights, with a penalty on those that earlier tasks depend on.
 
 Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks (PNAS 2017, arXiv
 1612.00796), equation 3: a quadratic penalty on leaving the weights that earlier tasks ended with,
@@ -43,7 +43,7 @@ class EWCConfig(SupervisedConfig):
 
 @final
 class EWC(Method[EWCConfig]):
-    """Train everything, on a spring."""
+    """Train all weights, with an elastic penalty."""
 
     config_type: ClassVar[type[Config]] = EWCConfig
     needs: ClassVar[Needs] = Needs(continues="shared")

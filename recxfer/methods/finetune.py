@@ -1,4 +1,4 @@
-"""Method `finetune`: every weight goes on training from where pretraining left it.
+"""Method `finetune`: train all weights, from where pretraining left them.
 
 The reference that parameter-efficient methods are measured against (FineAll in PeterRec, table 2),
 and, task after task, the network that forgets (SinMoAll in Conure, table 2).

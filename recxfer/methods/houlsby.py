@@ -1,4 +1,4 @@
-"""Method `houlsby`: adapters behind every sublayer, and all norms train with them.
+"""Method `houlsby`: train an adapter behind every sublayer, and all norms.
 
 Houlsby et al., Parameter-Efficient Transfer Learning for NLP (ICML 2019, arXiv 1902.00751),
 section 2.1. The adapter is PeterRec's serial patch; what differs is that every norm of the backbone

@@ -1,4 +1,4 @@
-"""Method `last-layers`: the highest blocks train, what lies below keeps its pretrained weights.
+"""Method `last-layers`: train the highest blocks; those below keep their pretrained weights.
 
 FineLast1 and FineLast2 in PeterRec, table 2.
 """
@@ -32,7 +32,7 @@ class LastLayers(Method[LastLayersConfig]):
 
     @override
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
-        """Train the highest blocks and what stands above them.
+        """Train the highest blocks and the layers above them.
 
         Raises:
             ConfigError: the backbone has fewer blocks.

@@ -1,4 +1,4 @@
-"""Method `popular`: what is most frequent in training, for everybody alike.
+"""Method `popular`: score by frequency in training, for all users alike.
 
 The floor of every comparison: popular items, or the majority class.
 """

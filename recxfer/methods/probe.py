@@ -1,4 +1,4 @@
-"""Method `probe`: a linear head on user vectors that never change.
+"""Method `probe`: train a linear head on user vectors that never change.
 
 Feature-based transfer (FineCLS in PeterRec, table 2). The encoder runs once over every history
 and the head trains on the stored vectors, so that an epoch costs next to nothing.

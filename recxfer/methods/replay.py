@@ -1,4 +1,4 @@
-"""Method `replay`: all weights go on training, on remembered examples of earlier tasks too.
+"""Method `replay`: train all weights, on remembered examples of earlier tasks too.
 
 Experience replay as in Chaudhry et al., On Tiny Episodic Memories in Continual Learning (2019,
 arXiv 1902.10486): each step adds a batch of an earlier task. With `memory=all` this is joint

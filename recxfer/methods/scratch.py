@@ -1,4 +1,4 @@
-"""Method `scratch`: the same network on the target alone, from random weights.
+"""Method `scratch`: train the same network on the target alone, from random weights.
 
 What pretraining must beat (PeterZero in PeterRec, table 2).
 """

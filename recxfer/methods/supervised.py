@@ -31,7 +31,7 @@ class SupervisedConfig(ItemLossConfig):
 
 
 class TaskLearner(VectorLearner[UserModel]):
-    """The usual loss of a task, and its scores, for user models."""
+    """Learner of the usual loss of a task, with its scores, for user models."""
 
     def __init__(self, config: ItemLossConfig) -> None:
         self._config = config
@@ -93,7 +93,7 @@ def in_one_phase(
 
 
 def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng) -> UserModel:
-    """A user model for the task on the base's backbone, which is used in place.
+    """Build a user model for the task on the base's backbone, which is used in place.
 
     `next-item` keeps the pretraining head where the items are the same, and gets a fresh item
     table, tied as input and output, where they are not. Other tasks get a fresh head.
@@ -112,7 +112,7 @@ def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: 
 def further_model(
     base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng, *, tied: bool
 ) -> UserModel:
-    """A user model for one more task: its output layer is not that of an earlier one.
+    """Build a user model for one more task: its output layer is not that of an earlier one.
 
     Args:
         base: whose tasks the run goes on holding.
@@ -131,7 +131,7 @@ def further_model(
 
 
 def chosen_readout(readout: Readout | Literal["auto"], task: Task) -> Readout:
-    """What a setting means for a task."""
+    """Choose the read-out that a setting means for a task."""
     if task.kind == "next-item":
         return "last"
     if readout == "auto":

@@ -83,7 +83,7 @@ class ContentLossConfig(Config):
 
 
 class ContentLearner(VectorLearner[ContentModel]):
-    """Loss and scores of models that read items as content."""
+    """Learner of models that read items as content."""
 
     def __init__(self, config: ContentLossConfig, temperature: float | None = None) -> None:
         """Learn from dot products, or from cosines.
@@ -157,7 +157,7 @@ class ContentLearner(VectorLearner[ContentModel]):
         )
 
     def _false_since(self, batch: Batch, item_U: Tensor) -> Tensor:
-        """Since when each item is no negative for each row, in numbers of events (B, U)."""
+        """Find since when each item is no negative for each row, in numbers of events (B, U)."""
         if self._config.false_negatives == "none":
             return item_U.new_full((batch.row_B.numel(), item_U.numel()), NEVER)
         user_B = self._user_R[batch.row_B.cpu()].to(item_U.device)
@@ -185,13 +185,13 @@ class ContentLearner(VectorLearner[ContentModel]):
         return next_clicks_loss(self._of_users(user_BD), click_BKD, real_BK, other_BND)
 
     def _of_users(self, hidden_XD: Tensor) -> Tensor:
-        """Hidden states as scores take them."""
+        """Scale hidden states as scores take them."""
         if self._temperature is None:
             return hidden_XD
         return F.normalize(hidden_XD.float(), dim=-1) / self._temperature
 
     def _of_items(self, vector_XD: Tensor) -> Tensor:
-        """Vectors of items as scores take them; histories are read with those of the table."""
+        """Scale vectors of items as scores take them; histories read those of the table."""
         if self._temperature is None:
             return vector_XD
         return F.normalize(vector_XD.float(), dim=-1)
@@ -260,7 +260,7 @@ class TransRecTransferConfig(ContentLossConfig):
 
 @final
 class TransRecTransfer(Method[TransRecTransferConfig]):
-    """The whole base goes on, end to end, with the items of another domain."""
+    """Train the whole base, end to end, with the items of another domain."""
 
     config_type: ClassVar[type[Config]] = TransRecTransferConfig
     needs: ClassVar[Needs] = CONTENT_NEEDS

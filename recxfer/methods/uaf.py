@@ -1,4 +1,4 @@
-"""Method `uaf`: which blocks are fine-tuned is decided for each user, from the user's history.
+"""Method `uaf`: decide for each user, from the history, which blocks are fine-tuned.
 
 Chen, Yuan et al., User-specific Adaptive Fine-tuning for Cross-domain Recommendations (TKDE 2021,
 arXiv 2106.07864): each residual block has a frozen pretrained copy and a trainable one, and a

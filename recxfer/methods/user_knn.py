@@ -1,4 +1,4 @@
-"""Method `user-knn`: what users with similar histories chose.
+"""Method `user-knn`: score by what users with similar histories chose.
 
 The neighbourhood baseline of Herlocker et al., An Algorithmic Framework for Performing
 Collaborative Filtering (SIGIR 1999), on binary histories, carried over to tasks: neighbours are

@@ -1,4 +1,4 @@
-"""Backbones, heads, losses and patches: modules that know nothing of files or commands."""
+"""Backbones, heads, losses and adapters: modules that know nothing of files or commands."""
 
 from typing import TYPE_CHECKING
 

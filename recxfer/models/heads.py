@@ -22,7 +22,7 @@ class LinearHead(nn.Module):
 
     @classmethod
     def copy_of(cls, output: Output) -> "LinearHead":
-        """A trainable copy of an output layer."""
+        """Copy an output layer so that it can train."""
         num_outputs, width = output.weight_VD.shape
         head = cls(width, num_outputs, bias=output.bias_V is not None)
         with torch.no_grad():
@@ -32,7 +32,7 @@ class LinearHead(nn.Module):
         return head
 
     def output(self) -> Output:
-        """The layer as ranking and losses use it."""
+        """Return the layer as ranking and losses use it."""
         return Output(self.weight, self.bias)
 
 
@@ -49,5 +49,5 @@ class NextItemModel(nn.Module):
         self.head = None if tied else LinearHead(backbone.width, backbone.num_items)
 
     def output(self) -> Output:
-        """The layer over items 1..num_items."""
+        """Return the layer over items 1..num_items."""
         return Output(self.backbone.item_weight_VD) if self.head is None else self.head.output()

@@ -1,4 +1,4 @@
-"""Reading one user vector out of the hidden states of a history."""
+"""Read one user vector out of the hidden states of a history."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from recxfer.models.backbones.contract import real_positions
 
 
 def last_positions(hidden_BLD: Tensor, length_B: Tensor) -> Tensor:
-    """The hidden state at the last real position (B, D); position 0 where a history is empty."""
+    """Read the hidden state at the last real position (B, D); position 0 of an empty history."""
     row_B = torch.arange(hidden_BLD.shape[0], device=hidden_BLD.device)
     return hidden_BLD[row_B, (length_B - 1).clamp(min=0)]
 
 
 def mean_positions(hidden_BLD: Tensor, length_B: Tensor) -> Tensor:
-    """The mean over real positions (B, D); zero where a history is empty."""
+    """Average over real positions (B, D); zero where a history is empty."""
     real_BL = real_positions(length_B, hidden_BLD.shape[1]).to(hidden_BLD.dtype)
     # A batched product sums without a masked copy of every hidden state.
     with torch.autocast(hidden_BLD.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""The last layer every model ends in: scores are linear in the user vector."""
+"""Output layer of every model: scores are linear in the user vector."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What user vectors are scored against: score_BV = user_BD @ weight_VD.T + bias_V.
+    """An output layer: score_BV = user_BD @ weight_VD.T + bias_V.
 
     Row v stands for item v + 1 of the target domain, or for class v. Keeping scores in this form
     lets ranking, top-k and export work in blocks of any size, for every method alike.
@@ -18,12 +18,12 @@ class Output:
     bias_V: Tensor | None = None
 
     def scores(self, user_BD: Tensor) -> Tensor:
-        """Scores of all outputs, float32 (B, V)."""
+        """Score all outputs, float32 (B, V)."""
         with torch.autocast(user_BD.device.type, enabled=False):
             score_BV = user_BD.float() @ self.weight_VD.float().T
             return score_BV if self.bias_V is None else score_BV + self.bias_V
 
     def to(self, device: torch.device) -> "Output":
-        """The same layer on another device."""
+        """Copy to another device."""
         bias_V = None if self.bias_V is None else self.bias_V.to(device)
         return Output(self.weight_VD.to(device), bias_V)

@@ -89,7 +89,7 @@ class SiameseModel(nn.Module):
         self.head: LinearHead | None = None
 
     def output(self) -> Output:
-        """The item table: items 1..num_items."""
+        """Return the item table as an output layer: items 1..num_items."""
         return Output(self.backbone.item_weight_VD)
 
 
@@ -118,7 +118,7 @@ class Target(nn.Module):
 
 
 def encode_in_chunks(encode: Encode, history: History, chunk: int | None) -> Tensor:
-    """Vectors of a whole batch, with the activations of `chunk` rows in memory at a time.
+    """Encode a whole batch, with the activations of `chunk` rows in memory at a time.
 
     What a loss then sees, and every gradient, is that of the whole batch: a chunk is encoded
     without keeping anything, and encoded again, with the same dropout, when the gradients of its

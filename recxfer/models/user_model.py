@@ -1,4 +1,4 @@
-"""A backbone, a way to read one user vector, and a head: what most transfer methods train."""
+"""User model: a backbone, a read-out and a head, which most transfer methods train."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -62,7 +62,7 @@ class UserModel(nn.Module):
         """Tensors of the backbone, by name, that are this task's own and not shared with others."""
 
     def user_vectors(self, history: History, encode: Encode | None = None) -> Tensor:
-        """One vector per history (B, D).
+        """Encode each history as one vector (B, D).
 
         Args:
             history: one per row.
@@ -81,7 +81,7 @@ class UserModel(nn.Module):
         return last_BD + hidden_BLD[:, 0] if "before" in self.token_ends else last_BD
 
     def output(self) -> Output:
-        """The output layer."""
+        """Return the output layer."""
         return Output(self.backbone.item_weight_VD) if self.head is None else self.head.output()
 
 
@@ -95,7 +95,7 @@ class TaskLayers(nn.Module):
 
 
 def _token_ends(readout: Readout, *, causal: bool) -> tuple[Literal["behind", "before"], ...]:
-    """Where task tokens stand, in the order in which they are added."""
+    """Say at which ends task tokens are put, in the order in which they are added."""
     if readout == "token":
         return ("behind",) if causal else ("behind", "before")
     return ("before",) if readout == "first-token" else ()

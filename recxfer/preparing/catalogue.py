@@ -1,4 +1,4 @@
-"""`items.parquet` and `users.parquet`: ids in index order with what is known of each."""
+"""Write `items.parquet` and `users.parquet`: ids in index order, with their content and labels."""
 
 import os
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ _IMAGE_ENDINGS: Final = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """Items with what is known of each."""
+    """Items in index order, with their content."""
 
     items: pl.DataFrame
     """`item | item_id | num_events | [text] | [image | image_row]`."""
@@ -101,7 +101,7 @@ def item_table(
 def user_table(
     ids: pl.DataFrame, source: pl.LazyFrame | None
 ) -> tuple[pl.DataFrame, dict[str, str], int]:
-    """The columns of `ids` and all label columns, and what else there is to say of the source.
+    """Join the columns of `ids` with all label columns; say what was left out.
 
     That is: why a column is no label, and how many ids have rows that contradict each other.
 
@@ -121,7 +121,7 @@ def user_table(
 
 
 def _rows_of(ids: pl.Series, source: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
-    """The first row of each id that occurs in the events, and how many ids have unequal rows."""
+    """Take the first row of each id that occurs in the events; count ids with unequal rows."""
     name = ids.name
     rows = source.with_columns(id_text(name, source.collect_schema())).with_row_index(_ROW)
     wanted = rows.join(ids.to_frame().lazy(), on=name, how="semi")
@@ -139,7 +139,7 @@ def _rows_of(ids: pl.Series, source: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
 
 
 def _plain_text(schema: pl.Schema) -> pl.Expr:
-    """Texts on one line, with single blanks between words."""
+    """Put texts on one line, with single blanks between words."""
     if schema[TEXT].is_nested() or schema[TEXT] == pl.Binary:
         raise DataError(
             f"the text of items has type {schema[TEXT]}; it has to be text",

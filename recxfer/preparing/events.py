@@ -1,4 +1,4 @@
-"""From coded buckets to `interactions.parquet`: final indices, times and parts."""
+"""Write `interactions.parquet` from coded buckets: final indices, times and parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Index:
 
 
 def build_index(left: Survivors, vocabulary: NDArray[np.int64] | None = None) -> Index:
-    """Number those who stay: items by falling frequency, of equal frequency in the order of ids.
+    """Number what stays: items by falling frequency, of equal frequency in the order of ids.
 
     Args:
         left: who stays.
@@ -59,7 +59,7 @@ def build_index(left: Survivors, vocabulary: NDArray[np.int64] | None = None) ->
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted while events are written."""
+    """Counts that are made while events are written."""
 
     by_split: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     ties: int = 0
@@ -85,7 +85,7 @@ class Tally:
 
 
 def event_times(intake: Intake, index: Index) -> NDArray[np.int64]:
-    """The times of all events that stay, in seconds, 8 bytes each."""
+    """Read the times of all events that stay, in seconds, 8 bytes each."""
     return np.concatenate(
         [events[TIMESTAMP].to_numpy() for events in _indexed_buckets(intake, index)]
     )

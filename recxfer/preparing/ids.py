@@ -1,4 +1,4 @@
-"""Raw ids: as text whatever their type, and in an order that does not depend on the rows."""
+"""Turn raw ids into text, whatever their type, and sort them independently of the rows."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _SAMPLE_ROWS: Final = 1000
 
 
 def written_id(name: str, frame: pl.LazyFrame, *, words: bool) -> pl.Expr:
-    """An id column of a text file as the id was before it was written.
+    """Restore an id column of a text file to the id before it was written.
 
     Where every id is a whole number with `.0`, they lose it: so are integers beside nulls written.
 
@@ -34,7 +34,7 @@ def written_id(name: str, frame: pl.LazyFrame, *, words: bool) -> pl.Expr:
 
 
 def id_text(name: str, schema: pl.Schema) -> pl.Expr:
-    """An id column as text without blanks around it; null where nothing is left.
+    """Turn an id column into text without blanks around it; null where nothing is left.
 
     Whole numbers held as floats lose their `.0`: that is how pandas stores integers beside nulls.
 
@@ -59,7 +59,7 @@ def id_text(name: str, schema: pl.Schema) -> pl.Expr:
 
 
 def sorted_by_id(ids: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Rows in the order of a text id: by number where all are whole numbers, else by text."""
+    """Sort rows by a text id: by number where all are whole numbers, else by text."""
     text = pl.col(name)
     if ids[name].str.contains(r"^-?\d{1,18}$").all():
         return ids.sort(text.cast(pl.Int64), text)

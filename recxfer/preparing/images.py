@@ -1,4 +1,4 @@
-"""Images of items: decoded once, cut to squares, and kept as one array that training maps.
+"""Decode images of items once, cut to squares, into one array that training maps.
 
 Image files come from anywhere: sizes are read before pixels are, and a file that cannot be decoded
 costs its item the image, not the dataset.
@@ -35,7 +35,7 @@ Fault = Literal["missing", "corrupt", "too_large"]
 
 @dataclass(frozen=True, slots=True)
 class StoredImages:
-    """What became of the images of a dataset."""
+    """Outcome of decoding the images of a dataset."""
 
     record: ImageRecord
     row_V: list[int | None]
@@ -119,7 +119,7 @@ def store_images(paths: Sequence[Path | None], file: Path, side: int) -> StoredI
 
 
 def _decode(path: Path, side: int) -> tuple[NDArray[np.uint8], bool]:
-    """An image file as a square of RGB bytes, and whether it holds more frames than this first one.
+    """Decode an image file as a square of RGB bytes; say whether it holds more frames than one.
 
     Transparent parts are white, 16 bits of grey become 8. The orientation in EXIF is not applied.
 

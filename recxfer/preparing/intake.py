@@ -1,4 +1,4 @@
-"""The pass over every raw row: what is kept, indexed and sorted, in memory that does not grow.
+"""Read every raw row once: count, code and sort what is kept, in memory that does not grow.
 
 The source is read once, as a stream, and put on disk with the reason why a row is dropped. The ids
 are counted from there; then integer codes go into buckets of neighbouring users, each small enough
@@ -134,7 +134,7 @@ def refuse_empty(events: int, dropped: dict[str, int]) -> None:
 
 
 def _normalised(raw: RawSource, where: str | None) -> tuple[pl.LazyFrame, int | None]:
-    """Rows with text ids, whole-number times, and the reason a row is dropped (null: kept)."""
+    """Normalise rows: text ids, whole-number times, and why a row is dropped (null: kept)."""
     frame, time = _with_numbers(raw)
     schema = frame.collect_schema()
     columns = {USER_ID: id_text(USER_ID, schema), ITEM_ID: id_text(ITEM_ID, schema)}
@@ -156,7 +156,7 @@ def _normalised(raw: RawSource, where: str | None) -> tuple[pl.LazyFrame, int | 
 
 
 def _with_numbers(raw: RawSource) -> tuple[pl.LazyFrame, TimeColumn | None]:
-    """Times (where they are plain numbers) and weights as numbers, so that `where` compares them.
+    """Parse times (where they are plain numbers) and weights, so that `where` compares them.
 
     The column `unreadable` holds what could not be converted. Returned beside the frame: how its
     times are read from here on.
@@ -211,7 +211,7 @@ def _condition(where: str, schema: pl.Schema) -> pl.Expr:
 
 
 def _unreadable(name: str, value: pl.Expr) -> pl.Expr:
-    """`column: text` of a value that is there but could not be read."""
+    """Name a value that could not be read: `column: text`."""
     column = pl.col(name)
     return pl.when(column.is_not_null() & value.is_null()).then(
         pl.format(name + " {}", column.cast(pl.String))
@@ -239,7 +239,7 @@ def _facts(rows: pl.LazyFrame) -> pl.DataFrame:
 def _in_their_unit(
     rows: pl.LazyFrame, facts: pl.DataFrame, raw: RawSource
 ) -> tuple[pl.LazyFrame, int]:
-    """Rows whose times are plain numbers, and the ticks in a second.
+    """Find rows whose times are plain numbers, and the ticks in a second.
 
     Raises:
         DataError: there are times of several units.
@@ -255,7 +255,7 @@ def _in_their_unit(
 
 
 def _count_ids(rows: pl.LazyFrame, name: str) -> pl.DataFrame:
-    """Each id that is kept and its events, in the order of the ids.
+    """Count the events of each id that is kept, in the order of the ids.
 
     Counted slice by slice: a group-by over all rows at once holds far more than its groups.
     """
@@ -317,7 +317,7 @@ def _sort_bucket(bucket: Path, columns: tuple[str, ...]) -> int:
 
 
 def _repeats(events: pl.DataFrame) -> list[int]:
-    """Places of the events that repeat one before them, looked for among neighbours in time."""
+    """Find the events that repeat one before them, looked for among neighbours in time."""
     before = (pl.col(USER) == pl.col(USER).shift()) & (
         pl.col(TIMESTAMP) == pl.col(TIMESTAMP).shift()
     )

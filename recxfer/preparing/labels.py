@@ -1,4 +1,4 @@
-"""User tables as label columns: classes in an order that does not depend on the rows."""
+"""Turn user tables into label columns, with classes in an order independent of the rows."""
 
 import polars as pl
 
@@ -8,7 +8,7 @@ from recxfer.preparing.ids import id_text
 
 
 def label_columns(users: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
-    """Every column that can be a label as an Enum, and why the others cannot.
+    """Turn every column that can be a label into an Enum; say why the others cannot.
 
     An Enum keeps its classes and their order. Otherwise the classes are the values that occur:
     by number where all are numbers, else by text.
@@ -31,7 +31,7 @@ def label_columns(users: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
 
 
 def class_names(label: pl.Series) -> tuple[str, ...]:
-    """The classes of an Enum column, in order."""
+    """Return the classes of an Enum column, in order."""
     dtype = label.dtype
     return tuple(dtype.categories) if isinstance(dtype, pl.Enum) else ()
 

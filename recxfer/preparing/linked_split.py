@@ -1,4 +1,4 @@
-"""Keeping apart what two datasets of the same people hold out: a split that follows another one.
+"""Split a dataset as another dataset of the same people is split.
 
 Where two datasets share events (all films, and those that were liked), the last event of a person
 in one may be an ordinary training event in the other. A model that learns both would be tested
@@ -30,7 +30,7 @@ _EVENT = [USER_ID, ITEM_ID, TIMESTAMP]
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The split of another dataset, in the indices of the one that is being made."""
+    """Split of another dataset, in the indices of the one that is being made."""
 
     code: pl.DataFrame
     """`user | item | timestamp | code`: the part of each event that both have."""
@@ -39,7 +39,7 @@ class Followed:
     """`user | first_valid | first_test`: when each person's held-out parts begin; null: never."""
 
     def parts(self, events: pl.DataFrame) -> pl.Series:
-        """The part of each event, in order.
+        """Return the part of each event, in order.
 
         An event that the other dataset has is in the same part there. Others go by its times.
         """
@@ -89,7 +89,7 @@ def follow(other: Dataset, users: pl.DataFrame, items: pl.DataFrame) -> Followed
 
 
 def exposed(one: Dataset, other: Dataset) -> int:
-    """How many events are held out in one of two datasets and trained on in the other.
+    """Count events that one of two datasets holds out and the other trains on.
 
     Events are told by the ids of person and item and by time; without times there are none.
     """
@@ -104,7 +104,7 @@ def exposed(one: Dataset, other: Dataset) -> int:
 
 
 def _events(dataset: Dataset) -> pl.DataFrame:
-    """`user_id | item_id | timestamp | code` of all events."""
+    """Collect `user_id | item_id | timestamp | code` of all events."""
     frame = dataset.read(INTERACTIONS, [USER, ITEM, TIMESTAMP, SPLIT])
     return frame.select(
         dataset.user_ids.gather(frame[USER]).alias(USER_ID),

@@ -1,4 +1,4 @@
-"""People that two datasets share, told by equal raw ids."""
+"""Link people that two datasets share, found by equal raw ids."""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from recxfer.preparing.streams import stream_errors
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another prepared dataset, as far as its people are concerned."""
+    """Another prepared dataset, as far as its users are concerned."""
 
     path: Path
     info: DatasetInfo
@@ -55,7 +55,7 @@ def read_neighbours(paths: Sequence[Path]) -> list[Neighbour]:
 
 
 def read_ids(path: Path, table: str) -> pl.Series:
-    """The raw user or item ids of a dataset.
+    """Read the raw user or item ids of a dataset.
 
     Args:
         path: the dataset.
@@ -67,7 +67,7 @@ def read_ids(path: Path, table: str) -> pl.Series:
 
 
 def given_parts(neighbours: Sequence[Neighbour]) -> dict[str, int]:
-    """The part of each person in the linked datasets; the dataset named first decides."""
+    """Take the part of each person from the linked datasets; the one named first decides."""
     parts: dict[str, int] = {}
     for neighbour in reversed(neighbours):
         codes = neighbour.users[SPLIT].cast(pl.String).cast(pl.Enum(SPLITS)).to_physical()

@@ -1,4 +1,4 @@
-"""Raw tables in, dataset directory out: the order of the steps, and what is known at the end."""
+"""Make a dataset directory from raw tables: the order of the steps."""
 
 import shutil
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ _STAGE_FOLDER = "stage"
 
 
 class Recipe(Config):
-    """What `prepare` keeps, and how it splits."""
+    """Settings of `prepare`: what is kept, and how it is split."""
 
     where: str | None = None
     """SQL expression over the source's columns; rows for which it is not true are dropped."""
@@ -98,7 +98,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A finished dataset and what its tables do not say at a glance."""
+    """A finished dataset, and findings to warn of."""
 
     info: DatasetInfo
     tally: Tally
@@ -276,7 +276,7 @@ def _user_ids(
     surroundings: Surroundings,
     seed: int,
 ) -> tuple[pl.DataFrame, NDArray[np.int8]]:
-    """`user | user_id | num_events | split` and the codes of the last column."""
+    """Collect `user | user_id | num_events | split` and the codes of the last column."""
     ids = intake.user_ids.gather(index.user_code)
     parts = split_users(
         ids.to_list(),

@@ -1,4 +1,4 @@
-"""Train, valid and test: decided once, here, for every method alike.
+"""Split users or events into train, valid and test, once for all methods.
 
 Parts are codes: 0 train, 1 valid, 2 test.
 """
@@ -25,7 +25,7 @@ def split_users(
     test_share: float,
     given: Mapping[str, int],
 ) -> NDArray[np.int8]:
-    """The part of each user.
+    """Draw the part of each user.
 
     People are ordered by the hash of seed and id, so that their parts depend on neither the order
     of the rows nor that of the ids; the first are test, the next valid. With three people or more
@@ -54,7 +54,7 @@ def split_users(
 def cut_times(
     times: NDArray[np.int64], *, valid_share: float, test_share: float
 ) -> tuple[int, int]:
-    """The first times of the valid and of the test part; events of one time are never divided.
+    """Find the first times of the valid and of the test part; events of one time stay together.
 
     Args:
         times: time of every event, in any order; sorted in place.
@@ -80,7 +80,7 @@ def cut_times(
 
 
 def split_events(rule: SplitRule, part_of_user: NDArray[np.int8]) -> pl.Expr:
-    """The part of each event: an Enum expression over whole users in time order.
+    """Build the part of each event: an Enum expression over whole users in time order.
 
     `leave-last`: the last event of a user is test, the one before valid; users with fewer than
     three events are all train, since an evaluated history must not be empty.
@@ -106,5 +106,5 @@ def split_events(rule: SplitRule, part_of_user: NDArray[np.int8]) -> pl.Expr:
 
 
 def part_labels(parts: NDArray[np.int8]) -> pl.Series:
-    """Part codes as the Enum that the tables hold."""
+    """Turn part codes into the Enum that the tables hold."""
     return pl.Series(SPLITS, dtype=pl.Enum(SPLITS)).gather(parts)

@@ -1,4 +1,4 @@
-"""Running lazy frames as streams, with errors that a user can act on."""
+"""Run lazy frames as streams, with errors that a user can act on."""
 
 import errno
 import re

@@ -1,4 +1,4 @@
-"""Times of many spellings as whole numbers that can be sorted, and their unit."""
+"""Read times of many spellings as whole numbers that can be sorted, and find their unit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ _LAST_DAY: Final = 2100_12_31
 
 @dataclass(frozen=True, slots=True)
 class TimeColumn:
-    """How to read one column of times."""
+    """A column of times: its expression and its unit."""
 
     ticks: pl.Expr
     """Int64, null where the column is null or not a time."""
@@ -83,7 +83,7 @@ def time_column(name: str, frame: pl.LazyFrame, where: str) -> TimeColumn:
 
 
 def ticks_per_second(largest: int) -> int:
-    """The unit of plain numbers, told by the largest: seconds, milli-, micro- or nanoseconds.
+    """Find the unit of plain numbers by the largest: seconds, milli-, micro- or nanoseconds.
 
     Read as seconds, 10^11 would lie in the year 5138.
     """
@@ -91,7 +91,7 @@ def ticks_per_second(largest: int) -> int:
 
 
 def unit_counts(time: pl.Expr) -> list[pl.Expr]:
-    """What `refuse_mixed_units` needs to know of a column of plain numbers."""
+    """Count, for `refuse_mixed_units`, the values of a column of plain numbers."""
     counts, anywhere = [], pl.lit(value=False)
     for unit, ticks in _UNITS.items():
         # From 1980 to 2100, no two units share a value.
@@ -123,12 +123,12 @@ def refuse_mixed_units(counts: Mapping[str, int], where: str) -> None:
 
 
 def may_be_days(first: int, last: int) -> bool:
-    """Whether numbers from `first` to `last` could be dates as 20240531: `seconds_of_day` tells."""
+    """Return whether numbers from `first` to `last` could be dates as 20240531."""
     return first >= _FIRST_DAY and last <= _LAST_DAY
 
 
 def seconds_of_day(time: pl.Expr) -> pl.Expr:
-    """Numbers that are dates, 20240531, as seconds; null where there is no such day."""
+    """Turn numbers that are dates, 20240531, into seconds; null where it is no such day."""
     day = time.cast(pl.String).str.to_date("%Y%m%d", strict=False)
     return day.cast(pl.Datetime("us")).cast(pl.Int64) // _MICROSECONDS
 
@@ -166,7 +166,7 @@ def _parsed(column: pl.Expr, format: str) -> pl.Expr:
 
 
 def in_order_of_ids(events: pl.LazyFrame, items: pl.LazyFrame) -> bool:
-    """Whether each user's events stand in order of the ids of their items, up or down.
+    """Return whether each user's events are sorted by the ids of their items, up or down.
 
     Such a log was sorted by user and item: its order says nothing of time.
 

@@ -1,4 +1,4 @@
-"""The items of another dataset, in its order, so that both index items alike."""
+"""Index items as another dataset does, so that both share a vocabulary."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
 
 def adopt(vocabulary: Vocabulary, intake: Intake, source: str) -> tuple[Intake, NDArray[np.int64]]:
-    """An intake with a code for every item of the vocabulary, and these codes in index order.
+    """Give an intake a code for every item of the vocabulary, and return these in index order.
 
     Items that never occur get codes beyond those of the others: no bucket holds them.
 

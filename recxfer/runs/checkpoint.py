@@ -18,7 +18,7 @@ from recxfer.runs.header import BackboneFacts, ComponentFacts, Header
 
 
 def build_backbone(facts: BackboneFacts) -> Backbone:
-    """A backbone from its facts; the weights are whatever torch's generator gives.
+    """Build a backbone from its facts; the weights are whatever torch's generator gives.
 
     One that reads content has no items yet: see `recxfer.runs.item_content`.
     """
@@ -31,13 +31,13 @@ def build_backbone(facts: BackboneFacts) -> Backbone:
 
 
 def build_objective(facts: ComponentFacts) -> AnyObjective:
-    """A pretraining objective from its name and config."""
+    """Build a pretraining objective from its name and config."""
     objective = OBJECTIVES.resolve(facts.name)
     return objective(objective.config_type.model_validate(facts.config))
 
 
 def build_method(facts: ComponentFacts) -> AnyMethod:
-    """A transfer method from its name and config."""
+    """Build a transfer method from its name and config."""
     method = METHODS.resolve(facts.name)
     return method(method.config_type.model_validate(facts.config))
 

@@ -38,7 +38,7 @@ class Facts(BaseModel):
 
     @classmethod
     def read(cls: type[FactsT], value: object, path: Path) -> FactsT:
-        """Type what a file holds.
+        """Decode facts from JSON.
 
         Raises:
             CheckpointError: a field is missing, unknown or of another type; it names the first.
@@ -54,7 +54,7 @@ class Facts(BaseModel):
             ) from error
 
     def to_json(self) -> Json:
-        """The facts as a file holds them."""
+        """Return the facts as JSON."""
         return self.model_dump(mode="json")
 
 
@@ -74,7 +74,7 @@ class ComponentFacts(Facts):
 
 
 class BackboneFacts(Facts):
-    """What it takes to build a backbone of the same shape."""
+    """Shape and settings of a backbone, enough to build it again."""
 
     name: str
     """Its name in the BACKBONES table."""
@@ -99,7 +99,7 @@ class BackboneFacts(Facts):
 
 
 class DatasetFacts(Facts):
-    """What a checkpoint remembers of a dataset."""
+    """Name and fingerprints of a dataset."""
 
     name: str
     fingerprint: str
@@ -126,7 +126,7 @@ class Parent(Facts):
 
 
 class TrainingSettings(Facts):
-    """How a run was trained."""
+    """Settings of a training."""
 
     optim: dict[str, JsonValue]
     data: dict[str, JsonValue]
@@ -147,7 +147,7 @@ class TrainingSettings(Facts):
 
 
 class TrainingResult(Facts):
-    """What came of a training."""
+    """Outcome of a training."""
 
     best_epoch: int
     """The epoch whose weights were kept, from 0."""
@@ -187,7 +187,7 @@ class LearnedTask(Facts):
 
 
 class Header(Facts):
-    """Everything a checkpoint says of itself: the same for the same run, on any host."""
+    """Header of a checkpoint: the same for the same run, on any host."""
 
     format: int = FORMAT
     kind: Literal["backbone", "delta", "merged", "tasks"]
@@ -247,12 +247,12 @@ class Header(Facts):
         return self.histories or self.tasks[0].source or self.tasks[0].dataset
 
     def trained(self, training: TrainingResult) -> "Header":
-        """Note what came of training the last task."""
+        """Add the outcome of training the last task."""
         last = self.last.model_copy(update={"training": training})
         return self.model_copy(update={"tasks": (*self.tasks[:-1], last)})
 
     def identity(self) -> Json:
-        """The facts that a resumed training must share with the interrupted one."""
+        """Return the facts that a resumed training must share with the interrupted one."""
         return {
             "objective": _json(self.objective),
             "backbone": _json(self.backbone),
@@ -290,7 +290,7 @@ def code_facts(*components: tuple[Table[object], str]) -> dict[str, str]:
 
 
 def checkpoint_of(path: Path) -> Path:
-    """The checkpoint inside a run directory.
+    """Return the path of the checkpoint in a run directory.
 
     Raises:
         CheckpointError: the directory is not a finished run.
@@ -333,7 +333,7 @@ def parse_header(value: Json, checkpoint: Path) -> Header:
 
 
 def identity_of(value: Json, path: Path) -> Json:
-    """Read what a saved training depends on, as `Header.identity` says it.
+    """Read the facts that a saved training depends on, as in `Header.identity`.
 
     Args:
         value: as the resume file holds it; until checkpoints had format 3, that was their header.

@@ -1,4 +1,4 @@
-"""Models that know items by what they are, and the datasets that they read it from."""
+"""Build models that read items by content, and attach the items of their datasets."""
 
 from functools import partial
 
@@ -65,5 +65,5 @@ def read_items_of(model: nn.Module, dataset: Dataset, reporter: Reporter) -> Non
 
 
 def _of(dataset: Dataset, error: DataError) -> DataError:
-    """The same error, naming the dataset."""
+    """Add the dataset's name to an error."""
     return DataError(f"{dataset.path}: {error.message}", hint=error.hint)

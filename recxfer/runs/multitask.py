@@ -1,4 +1,4 @@
-"""Checkpoints that hold several tasks: what all of them share, once, and what each has of its own.
+"""Checkpoints of several tasks: what all of them share, once, and what each has of its own.
 
 Tensors are named `backbone.X` where tasks share them and `tasks.N.X` where task N, counted from 1,
 has its own: `tasks.2.head.weight`, `tasks.3.tokens.0`, and `tasks.2.backbone.item_table.weight`
@@ -65,7 +65,7 @@ def kept_parts(header: Header, parts: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def owners_of(parts: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The owner of each entry of each kernel, by the kernel's name; None where there are none."""
+    """Return the owner of each entry of each kernel, by its name; None where nothing is owned."""
     return {
         name.removeprefix(OWNERS): unpack(part, parts[name.replace(OWNERS, BACKBONE)].shape)
         for name, part in parts.items()
@@ -76,7 +76,7 @@ def owners_of(parts: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
 def task_state(
     parts: Mapping[str, Tensor], owners: Mapping[str, Tensor] | None, number: int
 ) -> dict[str, Tensor]:
-    """The tensors of one task's model: an ordinary user model without owners."""
+    """Collect the tensors of one task's model: an ordinary user model without owners."""
     state = {name: part for name, part in parts.items() if name.startswith(BACKBONE)}
     for name, owner in (owners or {}).items():
         state[BACKBONE + name] = of_tasks(state[BACKBONE + name], owner, number)
@@ -84,7 +84,7 @@ def task_state(
 
 
 def own_state(parts: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
-    """What a task does not share, under the names of its model."""
+    """Collect what a task does not share, under the names of its model."""
     prefix = f"tasks.{number}."
     return {
         name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)
@@ -103,7 +103,7 @@ def default_readout(learned: LearnedTask) -> Readout:
 def build_task(
     header: Header, learned: LearnedTask, backbone: Backbone, own: Mapping[str, Tensor]
 ) -> tuple[UserModel, AnyLearner]:
-    """The model of a task, and who scores with it; what it shares has still to be loaded.
+    """Build the model and the learner of a task; what it shares has still to be loaded.
 
     Args:
         header: of the run.
@@ -135,7 +135,7 @@ def build_task(
 def pack_tasks(
     model: UserModel, before: Mapping[str, Tensor], task: Task, number: int
 ) -> dict[str, Tensor]:
-    """The tensors of a run that holds the tasks of its base and one more.
+    """Collect the tensors of a run that keeps the tasks of its base and one more.
 
     Args:
         model: of the task that was trained last.

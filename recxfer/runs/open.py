@@ -1,4 +1,4 @@
-"""Opening runs: a base to transfer from, a finished run to score with.
+"""Open runs: a base to transfer from, or a finished run to score with.
 
 Runs of one base that are opened together share its tensors: the second task costs its delta.
 """
@@ -45,13 +45,13 @@ from recxfer.runs.run import Run, task_rows
 
 
 class Bases:
-    """Bases in memory: each is read, hashed and held once, whatever number of runs stands on it."""
+    """Bases in memory: each is read and hashed once, however many runs build on it."""
 
     def __init__(self) -> None:
         self._opened: dict[Path, tuple[Base, str]] = {}
 
     def open(self, path: Path, rng: Rng, device: torch.device) -> tuple[Base, str]:
-        """A base to build on, and its checkpoint's sha256.
+        """Open a base to build on, with its checkpoint's sha256.
 
         The modules are the caller's own; their tensors are those of everyone who asks for the base.
         """
@@ -67,7 +67,7 @@ class Bases:
 
 
 def _on_the_same_tensors(base: Base) -> Base:
-    """New modules and parameters, so that surgery on them leaves the base alone."""
+    """Copy modules and parameters but not tensors, so that changes leave the base alone."""
     memo = {
         id(old): nn.Parameter(old.detach(), requires_grad=old.requires_grad)
         for module in base.pretrained
@@ -79,7 +79,7 @@ def _on_the_same_tensors(base: Base) -> Base:
 
 @dataclass(frozen=True, slots=True)
 class OpenedBase:
-    """A run, opened to begin a transfer with."""
+    """A run that was opened to begin a transfer with."""
 
     path: Path
     base: Base
@@ -212,7 +212,7 @@ def open_run(
 def _open_task(
     header: Header, parts: Mapping[str, Tensor], number: int
 ) -> tuple[UserModel, AnyLearner, dict[str, Tensor]]:
-    """The model of a task, who scores with it, and the tensors to load into it."""
+    """Build the model and learner of a task, and find the tensors to load into it."""
     before = multitask.kept_parts(header, parts)
     own = multitask.own_state(before, number)
     assert header.backbone is not None
@@ -222,7 +222,9 @@ def _open_task(
 
 
 def _continues(header: Header, method: ComponentFacts) -> bool:
-    """Whether a transferred run can be a base: it keeps tasks, or its weights are all shared."""
+    """Return whether a transferred run can be a base: it keeps tasks, or all its weights are
+    shared.
+    """
     if header.kind == "delta":
         return False
     return header.keeps_tasks or METHODS.resolve(method.name).needs.continues == "shared"
@@ -231,7 +233,7 @@ def _continues(header: Header, method: ComponentFacts) -> bool:
 def _kept_tasks(
     path: Path, header: Header, before: Mapping[str, Tensor], backbone: Backbone
 ) -> list[KeptTask]:
-    """The tasks that a base can do, on its own backbone."""
+    """Open the tasks that a base can do, on its own backbone."""
     where = read_record(path).tasks
     assert header.objective is not None
     kept = []
@@ -257,7 +259,7 @@ def _training_rows(
 
 
 def _merged_base(header: Header) -> Base:
-    """The shape of a base whose weights are all in the run's own checkpoint."""
+    """Describe a base whose weights are all in the run's own checkpoint."""
     if header.objective is None:
         assert header.num_items is not None
         return Base(encoder=None, num_items=header.num_items)

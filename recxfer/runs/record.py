@@ -39,7 +39,7 @@ class DataPaths(Facts):
     """`cross-domain`: the dataset whose histories are read."""
 
     def moved(self, base: Path, run: Path) -> "DataPaths":
-        """Say paths relative to one run as paths relative to another."""
+        """Turn paths relative to one run into paths relative to another."""
         return DataPaths(
             datasets=tuple(relative_path(base / path, run) for path in self.datasets),
             source=None if self.source is None else relative_path(base / self.source, run),
@@ -47,7 +47,7 @@ class DataPaths(Facts):
 
 
 class RunRecord(Facts):
-    """What `run.json` holds."""
+    """Contents of `run.json`."""
 
     command: Literal["pretrain", "transfer"]
     method: str | None = None
@@ -93,7 +93,7 @@ def read_record(run: Path) -> RunRecord:
 
 
 def _migrated(value: Json) -> Json:
-    """Until checkpoints had format 3, the data of the last task stood beside the run's settings."""
+    """Bring a record to the newest format: before 3, paths were beside the run's settings."""
     if "dataset" not in value:
         return dict(value)
     own = {key: value.get(key) for key in ("dataset", "source")}

@@ -1,4 +1,4 @@
-"""Run directories: what pretrain and transfer write, and how a run is opened again.
+"""Run directories as pretrain and transfer write them, and a run that is open.
 
 A run holds one checkpoint. A pretrained run's checkpoint is whole. A transferred run's holds what
 the method added or changed (`delta`), or everything where nothing of the base is left (`merged`).
@@ -79,7 +79,7 @@ def write_run(
 
 @dataclass
 class Run:
-    """A run, opened: a model that scores, and the data it is for."""
+    """A run that is open: a model that scores, and its data."""
 
     path: Path
     header: Header
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def task(self) -> Task:
-        """What the model scores."""
+        """Task that the model scores."""
         return self.learned.task
 
     @property
@@ -161,7 +161,7 @@ class Run:
 
     @cached_property
     def reads_content(self) -> bool:
-        """Whether items are known by what they are, so that those of any dataset can be scored."""
+        """Whether items are read by content, so that those of any dataset can be scored."""
         return reads_content(self.model)
 
     def open_target(self, path: Path) -> Dataset:
@@ -176,7 +176,7 @@ class Run:
         return target
 
     def read_items_of(self, target: Dataset, reporter: Reporter | None = None) -> None:
-        """Let the model score the items of a dataset, where it knows items by what they are.
+        """Attach the items of a dataset to a model that reads them by content.
 
         Before anything is scored: until then such a model has no items.
 
@@ -186,7 +186,7 @@ class Run:
         read_items_of(self.model, target, reporter or SilentReporter())
 
     def rows(self, part: Literal["valid", "test", "all"], dataset: Path | None = None) -> Rows:
-        """The rows to evaluate on, or with `all` one row per user with their whole history.
+        """Cut the rows to evaluate on, or with `all` one row per user with their whole history.
 
         Args:
             part: part of the task's split.
@@ -224,7 +224,7 @@ def task_rows(
     max_length: int,
     inputs: Collection[str],
 ) -> Rows:
-    """Read the rows of a task: training windows or examples, held-out cases, or every user.
+    """Cut the rows of a task: training windows or examples, held-out cases, or every user.
 
     Args:
         task: what is learned, or scored.

@@ -1,4 +1,4 @@
-"""Write a transferred run: what its header, its record and its checkpoint hold."""
+"""Write a transferred run: its header, its record and its checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -132,7 +132,7 @@ class TransferredRun:
 
 
 def _delta(adapted: Adapted) -> dict[str, Tensor]:
-    """Tensors that the base does not hold, or that training has moved."""
+    """Collect tensors that the base does not hold, or that training has moved."""
     of_base = adapted.inherited - trained_names(adapted.phases)
     state = adapted.model.state_dict()
     return {name: tensor for name, tensor in state.items() if name not in of_base}

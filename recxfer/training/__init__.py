@@ -1,1 +1,1 @@
-"""The one loop, optimisers, ranking and statistics, runs and resume."""
+"""The training loop, optimiser, validation and resume."""

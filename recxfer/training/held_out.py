@@ -1,4 +1,4 @@
-"""Hold out what chooses the best epoch of a pretraining."""
+"""Hold out the rows that choose the best epoch of a pretraining."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def hold_out(
     reporter: Reporter,
     metric: str | None,
 ) -> tuple[Rows, Validates]:
-    """Part what is trained on from what chooses the best epoch.
+    """Divide training rows from those that choose the best epoch.
 
     Args:
         dataset: what is pretrained on.

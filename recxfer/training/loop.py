@@ -200,7 +200,7 @@ def _settle(
     reporter: Reporter,
     progress: Progress,
 ) -> None:
-    """Bring the losses of the last steps to the CPU, tell their mean and look at them."""
+    """Bring the losses of the last steps to the CPU, report their mean and check them."""
     values = torch.stack(pending).double().tolist()
     pending.clear()
     mean = sum(values) / len(values)

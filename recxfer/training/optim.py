@@ -1,4 +1,4 @@
-"""Optimiser, its groups and the learning-rate schedule."""
+"""Optimiser, its parameter groups and the learning-rate schedule."""
 
 import math
 from typing import Literal
@@ -16,7 +16,7 @@ from recxfer.training.validation import RECOGNITION
 
 
 class OptimConfig(Config):
-    """How a phase is optimised."""
+    """Settings of the optimiser."""
 
     epochs: int = Field(default=20, ge=1)
     """Passes over the training rows."""
@@ -101,7 +101,7 @@ def build_optimiser(model: nn.Module, phase: Phase, config: OptimConfig) -> torc
 
 
 def learning_rate(config: OptimConfig, progress: float) -> float:
-    """The rate at a share of the training (0 to 1)."""
+    """Compute the rate at a share of the training (0 to 1)."""
     if config.warmup and progress < config.warmup:
         return config.lr * progress / config.warmup
     if config.schedule == "constant":

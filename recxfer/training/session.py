@@ -1,4 +1,4 @@
-"""One training from start to end: a place for its state, resume, phases, and a polite end."""
+"""Run one training from start to end: state, resume, phases and interruption."""
 
 import shutil
 import signal
@@ -34,7 +34,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Everything a training is made of."""
+    """A training: its place, model, phases and data."""
 
     run: Path
     """Where the finished run will lie; the state lies beside it until then."""
@@ -118,12 +118,12 @@ class Finished:
 
 
 def partial_directory(run: Path) -> Path:
-    """Where the state of an unfinished run lies: beside the run."""
+    """Return where the state of an unfinished run is kept: beside the run."""
     return run.with_name(f"{run.name}.partial")
 
 
 def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[Path]) -> None:
-    """Refuse an output that is taken, or an unfinished run that nobody said what to do with.
+    """Refuse an output that exists, or an unfinished run without `--resume` or `--overwrite`.
 
     A finished run is not taken where `resume` is given: it may be the very one that is asked for.
 
@@ -152,7 +152,7 @@ def claim_output(run: Path, *, overwrite: bool, resume: bool, inputs: Iterable[P
 def finished_before(
     run: Path, depends_on: Json, *, overwrite: bool, resume: bool, reporter: Reporter
 ) -> Finished | None:
-    """The run that `--resume` finds finished already; None where there is work to do.
+    """Return the run that `--resume` finds finished; None where there is work to do.
 
     Raises:
         CheckpointError: it was made with other settings; it names them.

@@ -40,15 +40,15 @@ target is nothing to choose an epoch by."""
 
 
 class Validates(Protocol):
-    """What training asks how good the model is."""
+    """Validation as training calls it."""
 
     @property
     def metric(self) -> str:
-        """The figure that chooses the best epoch."""
+        """The metric that chooses the best epoch."""
         ...
 
     def quality(self, figures: Mapping[str, float]) -> float:
-        """What chooses the best epoch: that figure, negative where lower is better."""
+        """Return the value of that metric, negative where lower is better."""
         ...
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
@@ -81,7 +81,7 @@ def check_metric(metric: str | None, *, ranks_items: bool, users: bool = False) 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """A fixed set of held-out rows and what is measured on them."""
+    """Validation on a fixed set of held-out rows."""
 
     learner: AnyLearner
     rows: Rows
@@ -171,7 +171,7 @@ def _refuse_undefined(measure: Measure, rows: Rows) -> None:
 
 @dataclass(frozen=True, slots=True)
 class UserValidation:
-    """What an objective measures on held-out users, and the ranking of items where it does that.
+    """Validation by an objective's own measures on held-out users, and by ranking where it ranks.
 
     The ranking then chooses the best epoch, as it does for every objective that ranks.
     """

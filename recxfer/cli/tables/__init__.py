@@ -1,4 +1,4 @@
-"""Rich tables, one module per command."""
+"""Rich tables of results, one module per command."""
 
 from typing import TYPE_CHECKING, Any, Final, TextIO
 

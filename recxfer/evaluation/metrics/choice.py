@@ -10,7 +10,7 @@ from recxfer.foundation.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A metric, and the places that count."""
+    """A metric, and the length of the lists that it reads."""
 
     name: str
     """As it stands in tables: `NDCG@10`."""
@@ -48,12 +48,12 @@ def measures(names: Sequence[str], at: Sequence[int]) -> list[Measure]:
 
 
 def measured(asked: Sequence[Measure], cases: Predictions) -> dict[str, Functional]:
-    """Each metric of some cases by its name, as a function of their weights."""
+    """Evaluate each metric of some cases by its name, as a function of their weights."""
     return {measure.name: measure.metric.of(cases, measure.k) for measure in asked}
 
 
 def offered(*, ranks_items: bool, lists: bool = True) -> frozenset[Need]:
-    """What the cases of a task have for metrics.
+    """Collect what the cases of a task have for metrics.
 
     Args:
         ranks_items: whether items are ranked, not classes told apart.
@@ -65,7 +65,7 @@ def offered(*, ranks_items: bool, lists: bool = True) -> frozenset[Need]:
 
 
 def fitting(offers: frozenset[Need]) -> list[str]:
-    """The names of all metrics that can be measured where this much is known."""
+    """List the metrics that can be measured where this much is known."""
     return [entry.name for entry in METRICS if METRICS.resolve(entry.name).needs <= offers]
 
 

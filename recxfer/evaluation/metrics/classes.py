@@ -1,4 +1,4 @@
-"""Metrics of class scores. The predicted class is the one that scores highest.
+"""Metrics of class scores.
 
 Classes without a case are left out of means over classes; of macro F1 only those that are never
 predicted either.
@@ -117,7 +117,7 @@ class LogLikelihood(Metric):
 
 
 def area_under_curve(score_R: Array, positive_R: NDArray[np.bool_]) -> Functional:
-    """The chance that a positive case scores above a negative one, ties counting one half."""
+    """Compute the chance that a positive case scores above a negative one; ties count half."""
     order_R = np.argsort(score_R, kind="stable")
     sorted_R = score_R[order_R]
     up_R = positive_R[order_R].astype(np.float64)
@@ -157,7 +157,7 @@ def _one_hot(class_R: NDArray[np.int64], num_classes: int) -> Array:
 
 
 def _log_odds(score_RC: Array, column: int) -> Array:
-    """Log odds of one class against the rest: they rise with its softmax probability."""
+    """Compute log odds of one class against the rest: they rise with its softmax probability."""
     rest = np.delete(score_RC, column, axis=1)
     peak_R = rest.max(1)
     return np.asarray(score_RC[:, column] - peak_R - np.log(np.exp(rest - peak_R[:, None]).sum(1)))
@@ -169,7 +169,7 @@ def _ratios(above_SC: Array, below_SC: Array) -> list[Array]:
 
 
 def _nan_mean(columns: Sequence[Array]) -> Array:
-    """The mean of what is defined in each resample."""
+    """Average what is defined in each resample."""
     value_SC = np.stack(columns, axis=1)
     defined_SC = ~np.isnan(value_SC)
     total_S = np.where(defined_SC, value_SC, 0.0).sum(1)

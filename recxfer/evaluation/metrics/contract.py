@@ -1,4 +1,4 @@
-"""Metric contract: what a metric needs, which way is better, and its value under case weights.
+"""Contract of metrics: their needs, their direction, and their value under case weights.
 
 A metric of some cases is a function of the weight of each case. With unit weights that is the
 metric itself, with the counts of a bootstrap resample it is the metric of the resample.
@@ -30,7 +30,7 @@ class Mean:
     value_R: Array
 
     def __call__(self, weight_SR: Array) -> Array:
-        """The mean under each row of weights."""
+        """Average under each row of weights."""
         return np.asarray(weight_SR @ self.value_R / weight_SR.sum(1))
 
 
@@ -46,13 +46,13 @@ class Whole:
     value: float
 
     def __call__(self, weight_SR: Array) -> Array:
-        """The same figure for every row of weights."""
+        """Return the same figure for every row of weights."""
         return np.full(weight_SR.shape[0], self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What was predicted for some cases; a field that no chosen metric needs may be None."""
+    """Predictions for some cases; a field that no chosen metric needs may be None."""
 
     target_R: NDArray[np.int64]
     """The true item, counted from 1, or the true class, counted from 0."""
@@ -88,7 +88,7 @@ class Metric(ABC):
 
     @abstractmethod
     def of(self, cases: Predictions, k: int) -> Functional:
-        """The metric of some cases, as a function of their weights.
+        """Build the metric of some cases, as a function of their weights.
 
         Args:
             cases: what was predicted, with all that the metric needs.
@@ -96,7 +96,7 @@ class Metric(ABC):
         """
 
     def value(self, cases: Predictions, k: int) -> float:
-        """The metric with every case counted once, as training records it.
+        """Compute the metric with every case counted once, as training records it.
 
         A mean is summed in torch's order: histories and headers have it to the last bit.
         """

@@ -10,7 +10,7 @@ from recxfer.evaluation.metrics.contract import Functional, Metric, Need, Predic
 
 @final
 class Coverage(Metric):
-    """coverage@k: share of all items that stand in at least one list of length k."""
+    """coverage@k: share of all items that are in at least one list of length k."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"lists"})
     cut: ClassVar[bool] = True

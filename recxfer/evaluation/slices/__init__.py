@@ -1,4 +1,4 @@
-"""Slicers: properties that held-out cases are cut by, one line for each in the table here."""
+"""Slicers: properties that cases are divided by, one line for each in the table here."""
 
 from typing import TYPE_CHECKING
 

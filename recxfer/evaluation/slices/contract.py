@@ -1,4 +1,4 @@
-"""Slicer contract: what a slicer needs, and how it cuts cases.
+"""Contract of slicers: their needs, and how they divide cases.
 
 Shape letters: R cases.
 """
@@ -22,14 +22,14 @@ SlicerNeed = Literal["items", "classes", "times"]
 
 
 class Slicer(ABC):
-    """A property that cases are cut by. Subclasses are final."""
+    """A property that cases are divided by. Subclasses are final."""
 
     needs: ClassVar[frozenset[SlicerNeed]] = frozenset()
     """What a task and its dataset must have for the property to exist."""
 
     @abstractmethod
     def slices(self, run: Run, rows: Rows, target: Dataset) -> list[Slice]:
-        """Cut cases by the property; empty slices are left out.
+        """Divide cases by the property; empty slices are left out.
 
         Args:
             run: whose cases these are.
@@ -39,7 +39,7 @@ class Slicer(ABC):
 
 
 def by_bins(value_R: NDArray[np.int64], edges: tuple[int, ...]) -> list[Slice]:
-    """Slices `0`, `1-5`, ..., `51+` from the largest value of each bin."""
+    """Divide into slices `0`, `1-5`, ..., `51+` from the largest value of each bin."""
     place_R = np.searchsorted(np.asarray(edges), value_R, side="left")
     lows = (0, *(edge + 1 for edge in edges))
     names = [
@@ -50,5 +50,5 @@ def by_bins(value_R: NDArray[np.int64], edges: tuple[int, ...]) -> list[Slice]:
 
 
 def not_empty(slices: Iterable[Slice]) -> list[Slice]:
-    """The slices that have a case."""
+    """Keep the slices that have a case."""
     return [(name, cases) for name, cases in slices if cases.size]

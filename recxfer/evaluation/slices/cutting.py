@@ -1,4 +1,4 @@
-"""Cut the cases of a run by a slicer of the table, after checking that it fits."""
+"""Divide the cases of a run by a slicer of the table, after checking that it fits."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from recxfer.runs.run import Run
 
 
 def slicers_that_need(need: SlicerNeed) -> list[str]:
-    """The names of the slicers that need this, in table order."""
+    """List the names of the slicers that need this, in table order."""
     return [entry.name for entry in SLICERS if need in SLICERS.resolve(entry.name).needs]
 
 
 def slices_of(run: Run, rows: Rows, dataset: Path | None, by: str) -> list[Slice]:
-    """Cases by a property: name of each slice and its case numbers, empty slices left out.
+    """Divide cases by a property: name of each slice and its case numbers, empty slices left out.
 
     Raises:
         UsageError: the property does not exist for this task or dataset.

@@ -1,4 +1,4 @@
-"""Report what is going on: to a person at a terminal, to nobody, and to files of figures."""
+"""Reporters of progress: to a terminal, to nobody, and to files of figures."""
 
 from recxfer.foundation.registry import Entry, Table
 from recxfer.foundation.reporting.contract import Progress, Reporter

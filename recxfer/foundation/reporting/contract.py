@@ -1,4 +1,4 @@
-"""Reporter contract: notes, warnings, progress and figures."""
+"""Contract of reporters: notes, warnings, progress and figures."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ class Progress(Protocol):
 
 
 class Reporter(Protocol):
-    """Whoever wants to know what is going on."""
+    """Receiver of notes, warnings, progress and figures."""
 
     warnings: list[str]
     """What was warned of."""

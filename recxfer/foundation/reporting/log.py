@@ -11,7 +11,7 @@ from recxfer.foundation.reporting import REPORTERS, SilentReporter
 
 
 class Log(SilentReporter, ABC):
-    """Writes figures to a place, behind what is there already. Subclasses are final.
+    """Reporter that appends figures to a place. Subclasses are final.
 
     A log is to lose nothing when training is killed: what was recorded has been written.
     """
@@ -32,7 +32,7 @@ class Log(SilentReporter, ABC):
 
 
 def logs() -> list[str]:
-    """The names of the reporters that write to a place, in table order."""
+    """List the reporters that write to a place, in table order."""
     return [e.name for e in REPORTERS if issubclass(REPORTERS.resolve(e.name), Log)]
 
 

@@ -1,4 +1,4 @@
-"""Tell several reporters the same."""
+"""Report to several reporters at once."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -9,7 +9,7 @@ from recxfer.foundation.reporting.contract import Progress, Reporter
 
 
 class Many(Reporter):
-    """A reporter that is watched, and others that listen.
+    """One reporter for the user, and others that get the same.
 
     A listener that fails is left out from then on, with one warning: it must not end what it
     listens to.

@@ -17,7 +17,7 @@ class _Unwatched(Progress):
 
 @dataclass
 class SilentReporter(Reporter):
-    """Shows nothing; keeps the warnings for whoever asks."""
+    """Reporter that shows nothing and keeps the warnings."""
 
     warnings: list[str] = field(default_factory=list)
 

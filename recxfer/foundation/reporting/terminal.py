@@ -1,4 +1,4 @@
-"""Talk to a person while something runs: notes, warnings and progress, all on stderr."""
+"""Report to a terminal: notes, warnings and progress, all on stderr."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -170,7 +170,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
         return model.output()
 
     def measure(self, model: SiameseModel, users: Rows, reporter: Reporter) -> dict[str, float]:
-        """Measure who is recognised, and whether vectors have collapsed.
+        """Measure recognition, and whether vectors have collapsed.
 
         Raises:
             DivergedError: they have.
@@ -194,7 +194,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
         return read(backbone(history), history.length_B)
 
     def _read(self, model: SiameseModel, vector_BD: Tensor) -> Tensor:
-        """What the encoder makes of histories, as it is or projected."""
+        """Encode histories, projected or not."""
         if self._config.vector == "encoder":
             return vector_BD
         assert model.projection is not None
@@ -203,7 +203,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
             return projected_BP
 
     def _contrast(self, model: SiameseModel, views: list[History], person_A: Tensor) -> Tensor:
-        """The loss of two views of every row, of all processes if there are several.
+        """Compute the loss of two views of every row, of all processes if there are several.
 
         Only the encoder goes by chunks, and by processes: statistics over the batch are those of
         all rows.
@@ -232,7 +232,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
 
     @torch.no_grad()
     def _slow(self, model: SiameseModel, target: Target, views: list[History]) -> list[Tensor]:
-        """Both views as the slow copy sees them, after it has followed the last step."""
+        """Encode both views by the slow copy, after it has followed the last step."""
         assert model.projection is not None
         target.follow(model.backbone, model.projection, self._config.momentum)
         projected = []
@@ -244,7 +244,7 @@ class ClueLearner(VectorLearner[SiameseModel]):
         return projected
 
     def _next_item(self, model: SiameseModel, history: History, rng: Rng) -> Tensor:
-        """The next-item loss of the histories as they are, by chunks like the encoder."""
+        """Compute the next-item loss of the histories as they are, by chunks like the encoder."""
         assert self._item_loss is not None
         item_loss = self._item_loss
         total = torch.zeros((), device=history.length_B.device)

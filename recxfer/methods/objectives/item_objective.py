@@ -1,4 +1,4 @@
-"""Learn items from histories: what objectives share that score the items of their source."""
+"""Learn items from histories: shared parts of objectives that score the items of their source."""
 
 from abc import abstractmethod
 from typing import TypeVar
@@ -30,7 +30,7 @@ ItemObjectiveT = TypeVar("ItemObjectiveT", bound=ItemObjectiveConfig)
 
 
 class ItemLearner(VectorLearner[ItemModel]):
-    """A learner of items that differs from its neighbours in which positions predict what.
+    """Learner of items; subclasses choose which positions predict what.
 
     What a subclass answers: `loss` and `represent`.
     """

@@ -1,4 +1,4 @@
-"""A pretrained backbone whose blocks have trainable twins, and rows that go through either.
+"""A pretrained backbone with trainable copies of its blocks, and rows that go through either.
 
 UAF (Chen et al. 2021, arXiv 2106.07864): with theta the pretrained and theta' the trainable weights
 of block l, and a_l(u) a gate per user, h_{l+1} = a_l Block(h_l; theta') + (1 - a_l) Block(h_l;
@@ -36,7 +36,7 @@ class Stage(nn.Module):
 
 
 def stages(backbone: Backbone) -> list[Stage]:
-    """The stages of a backbone, lowest first: on its own modules, not on copies."""
+    """List the stages of a backbone, lowest first: on its own modules, not on copies."""
     *lower, highest = backbone.residual_blocks
     return [*(Stage(block, None) for block in lower), Stage(highest, backbone.above)]
 
@@ -45,7 +45,7 @@ class BlockCopies(nn.Module):
     """Trainable copies of some stages of a backbone, which stays as it is."""
 
     def __init__(self, backbone: Backbone, blocks: Collection[int]) -> None:
-        """Copy.
+        """Copy the stages.
 
         Args:
             backbone: pretrained.
@@ -59,7 +59,8 @@ class BlockCopies(nn.Module):
     def by_path(
         self, backbone: Backbone, embedded_BLD: Tensor, length_B: Tensor, taken_BN: Tensor
     ) -> Tensor:
-        """Hidden states (B, L, D) of rows that each go their own way, and nothing beside it.
+        """Compute hidden states (B, L, D) of rows that each go their own way, and nothing beside
+        it.
 
         At each block, the rows that take its copy go through that together, and the others through
         the pretrained block. Rows that have met no copy yet stay apart, so that nothing of theirs
@@ -87,7 +88,7 @@ class BlockCopies(nn.Module):
     def straight_through(
         self, backbone: Backbone, embedded_BLD: Tensor, length_B: Tensor, gate_BN: Tensor
     ) -> Tensor:
-        """The same values, with the gradient that each gate would have if it could move a little.
+        """Compute the same values, with the gradient of gates that could move a little.
 
         That is, summed over L and D, d loss / d h_{l+1} times the difference of the two blocks.
         The block that is not taken is therefore run as well, but forward alone: it keeps no
@@ -116,7 +117,7 @@ class BlockCopies(nn.Module):
     def blended(
         self, backbone: Backbone, embedded_BLD: Tensor, length_B: Tensor, gate_BN: Tensor
     ) -> Tensor:
-        """Hidden states (B, L, D) with both blocks weighed by gates between 0 and 1 (B, N)."""
+        """Compute hidden states (B, L, D) with both blocks weighed by gates from 0 to 1 (B, N)."""
         real_BL = real_positions(length_B, embedded_BLD.shape[1])
         hidden_BLD = backbone.enter(embedded_BLD)
         for number, stage in enumerate(stages(backbone)):

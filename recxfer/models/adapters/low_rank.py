@@ -30,7 +30,7 @@ class LowRank(nn.Module):
 
     @override
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight as the layer uses it; same shape."""
+        """Compute the weight as the layer uses it; same shape."""
         # Products of two thin factors: in float32 they cost nothing, and updates stay exact.
         with torch.autocast(weight.device.type, enabled=False):
             return weight + self.scale * (self.up @ self.down).view_as(weight)

@@ -49,12 +49,12 @@ class Owned(nn.Module):
 
     @override
     def forward(self, weight: Tensor) -> Tensor:
-        """The kernel as the layer uses it; same shape."""
+        """Compute the kernel as the layer uses it; same shape."""
         fixed = torch.where(self.owner > 0, self.stored, 0.0)
         return torch.where(self.owner == self.learning, weight, fixed)
 
     def complete(self, weight: Tensor) -> Tensor:
-        """All values, also those of free entries."""
+        """Return all values, also those of free entries."""
         return torch.where(self.owner == self.learning, weight, self.stored).detach()
 
     @property
@@ -128,7 +128,7 @@ def kernels(backbone: Backbone) -> list[Kernel]:
 
 
 def whole_state(backbone: Backbone) -> dict[str, Tensor]:
-    """The tensors of a backbone under the names they have where nothing is owned."""
+    """Collect the tensors of a backbone under the names they have where nothing is owned."""
     owned = {kernel.name: kernel for kernel in kernels(backbone)}
     state = {
         name: tensor
@@ -139,12 +139,14 @@ def whole_state(backbone: Backbone) -> dict[str, Tensor]:
 
 
 def of_tasks(weight: Tensor, owner: Tensor, number: int) -> Tensor:
-    """What a kernel is to a task: its own entries and those of earlier tasks, zero elsewhere."""
+    """Mask a kernel for a task: its own entries and those of earlier tasks, zero elsewhere."""
     return torch.where((owner > 0) & (owner <= number), weight, 0.0)
 
 
 def pack(owner: Tensor, num_tasks: int) -> Tensor:
-    """An owner map as bit planes: uint8 (planes, bytes), eight entries in a byte, lowest first."""
+    """Pack an owner map as bit planes: uint8 (planes, bytes), eight entries in a byte, lowest
+    first.
+    """
     planes = num_tasks.bit_length()
     flat = owner.flatten().cpu()
     padded = torch.zeros(-(-flat.numel() // 8) * 8, dtype=torch.uint8)
@@ -159,7 +161,7 @@ def pack(owner: Tensor, num_tasks: int) -> Tensor:
 
 
 def unpack(packed: Tensor, shape: Sequence[int]) -> Tensor:
-    """The inverse of `pack`: uint8 of the kernel's shape."""
+    """Invert `pack`: uint8 of the kernel's shape."""
     place_8 = torch.arange(8, dtype=torch.uint8)
     bits = (packed[:, :, None] >> place_8) & 1
     weight_P1 = 2 ** torch.arange(packed.shape[0], dtype=torch.uint8)[:, None]

@@ -109,7 +109,7 @@ def _sum_of_outer(a_NK: Tensor, b_ND: Tensor) -> Tensor:
 
 
 class PatchedSublayer(nn.Module):
-    """A pretrained sublayer S with a patch MP, standing where S stood.
+    """A pretrained sublayer S with a patch MP, in the place of S.
 
     `serial`: S(x) + MP(S(x)), so the patch has an identity skip of its own. `parallel`:
     S(x) + MP(x), without another skip (the release keeps one: its step 0 is another network).
@@ -165,5 +165,5 @@ def graft(
 
 
 def grafted(backbone: Backbone) -> list[Bottleneck]:
-    """The patches that a backbone bears, lowest first."""
+    """List the patches of a backbone, lowest first."""
     return [module.patch for module in backbone.modules() if isinstance(module, PatchedSublayer)]

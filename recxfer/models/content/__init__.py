@@ -1,1 +1,1 @@
-"""Item vectors from what items are: encoders of text and images in the item table's place."""
+"""Item vectors from content: encoders of text and images, in place of the item table."""

@@ -1,4 +1,4 @@
-"""Adaptors that stand behind a frozen encoder, where its projection stood.
+"""Adaptors behind a frozen encoder, in place of its projection.
 
 Hou et al., Towards Universal Sequence Representation Learning for Recommender Systems (UniSRec,
 KDD 2022, arXiv 2206.05941), section 2.1.
@@ -44,7 +44,7 @@ class WhiteningExperts(nn.Module):
         self.noise_FE = nn.Parameter(torch.zeros(features, num_experts))
 
     def gates(self, feature_MF: Tensor) -> Tensor:
-        """How much each expert counts for each item, float32 (M, E); rows sum to 1."""
+        """Compute how much each expert counts for each item, float32 (M, E); rows sum to 1."""
         with torch.autocast(feature_MF.device.type, enabled=False):
             logit_ME = feature_MF @ self.gate_FE
             if self.training:
@@ -54,7 +54,7 @@ class WhiteningExperts(nn.Module):
 
     @override
     def forward(self, feature_MF: Tensor) -> Tensor:
-        """Features float32 (M, F) to vectors (M, D)."""
+        """Map features float32 (M, F) to vectors (M, D)."""
         gate_ME, read_MF = self.gates(feature_MF), self.dropout(feature_MF)
         # One expert at a time: all at once would hold E vectors of every item of a domain.
         vector_MD = feature_MF.new_zeros(feature_MF.shape[0], self.weight_EFD.shape[-1])
@@ -104,7 +104,7 @@ def whitening(feature_NF: Tensor, most: int) -> tuple[Tensor, Tensor]:
 
 
 def linear_adaptor(features: int, width: int) -> nn.Linear:
-    """One linear layer, with a bias; weights as those of a projection begin."""
+    """Build one linear layer, with a bias; weights as those of a projection begin."""
     layer = nn.Linear(features, width)
     nn.init.normal_(layer.weight, std=0.02)
     nn.init.zeros_(layer.bias)

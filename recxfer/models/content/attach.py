@@ -1,4 +1,4 @@
-"""Backbones that read items as content: a content table stands where the item table stands."""
+"""Put a content table in place of a backbone's item table, and attach the items of a domain."""
 
 from collections.abc import Callable
 
@@ -19,12 +19,12 @@ def read_content(backbone: Backbone, table: ContentTable) -> None:
 
 
 def reads_content(model: nn.Module) -> bool:
-    """Whether a model knows items by their content: any item of any domain, once it is attached."""
+    """Return whether a model reads items by content: of any domain, once attached."""
     return any(isinstance(module, ContentTable) for module in model.modules())
 
 
 def content_table(backbone: Backbone) -> ContentTable:
-    """What a backbone that reads content reads it from."""
+    """Return the content table of a backbone that reads content."""
     table = backbone.item_table
     assert isinstance(table, ContentTable), "this backbone knows items by their numbers"
     return table
@@ -48,7 +48,7 @@ def attach(model: nn.Module, content: ItemContent, cache: FeatureCache | None = 
 
 
 def unread(model: nn.Module, content: ItemContent) -> int:
-    """How many items of a domain have nothing of what a model reads: all unknown to it, and alike.
+    """Count the items of a domain with nothing a model reads: all unknown to it, and alike.
 
     Args:
         model: that reads content.
@@ -60,7 +60,7 @@ def unread(model: nn.Module, content: ItemContent) -> int:
 
 
 def freeze_encoders(table: ContentTable) -> None:
-    """Let no layer of the encoders train; what is behind them still does."""
+    """Freeze all layers of the encoders; what is behind them still trains."""
     for module in table.modules():
         if isinstance(module, Encoder):
             module.train_layers(0)
@@ -79,7 +79,7 @@ def replace_projections(table: ContentTable, make: Callable[[int, int], nn.Modul
 
 
 def readable_features(table: ContentTable, kind: str, item_N: Tensor) -> Tensor:
-    """Features (R, F) of those of some items that one encoder, `text` or `image`, can read."""
+    """Compute features (R, F) of the items that one encoder, `text` or `image`, can read."""
     feature_VF, side = table.features(kind), table.sides[kind]
     assert isinstance(side, Modality)
     read_R = item_N[side.readable_V1[item_N]]
@@ -87,12 +87,12 @@ def readable_features(table: ContentTable, kind: str, item_N: Tensor) -> Tensor:
 
 
 def table_facts(table: ContentTable) -> Json:
-    """What it takes to build a content table of this shape again: JSON."""
+    """Describe a content table, to build one of this shape again: JSON."""
     own = {name: getattr(table.config, name) for name in ContentConfig.model_fields}
     config = ContentConfig.model_validate(own).portable()
     return {"config": config.model_dump(mode="json"), "encoders": table.described}
 
 
 def table_of_facts(facts: Json, width: int) -> ContentTable:
-    """A content table from its facts; the weights have still to be loaded."""
+    """Build a content table from its facts; the weights have still to be loaded."""
     return ContentTable(ContentConfig.model_validate(facts["config"]), width, facts["encoders"])

@@ -1,4 +1,4 @@
-"""Encoders by the names that settings use."""
+"""Build the encoder that settings name, or that a checkpoint describes."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from recxfer.models.content.text import SmallText
 
 
 def make_text_encoder(config: ContentConfig, described: Json | None = None) -> TextEncoder:
-    """The text encoder that settings name, or the one that a checkpoint describes, unloaded."""
+    """Build the text encoder that settings name, or that a checkpoint describes, unloaded."""
     if described is not None and described["kind"] == "huggingface":
         return pretrained.HuggingFaceText.rebuilt(described)
     if described is not None and described["kind"] == "static":
@@ -26,7 +26,7 @@ def make_text_encoder(config: ContentConfig, described: Json | None = None) -> T
 
 
 def make_image_encoder(config: ContentConfig, described: Json | None = None) -> ImageEncoder:
-    """The image encoder that settings name, or the one that a checkpoint describes, unloaded."""
+    """Build the image encoder that settings name, or that a checkpoint describes, unloaded."""
     if described is not None and described["kind"] == "huggingface":
         return pretrained.HuggingFaceImage.rebuilt(described)
     if config.image == "vit":

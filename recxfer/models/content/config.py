@@ -25,7 +25,7 @@ GROUPS = 8
 
 
 class ContentConfig(Config):
-    """How items become vectors. Projections to the model's width always train."""
+    """Settings of item vectors from content. Projections to the model's width always train."""
 
     modality: Modality = "auto"
     """What an item brings: `text`, `image`, `both` (all it has, the mean of two vectors) or
@@ -128,7 +128,7 @@ class ContentConfig(Config):
         return self.modality != "text"
 
     def resolved(self, content: ItemContent) -> "ContentConfig":
-        """The same with `auto` decided by what the items have.
+        """Decide `auto` by what the items have.
 
         Raises:
             DataError: no item has what is to be read.
@@ -145,7 +145,7 @@ class ContentConfig(Config):
         return self.model_copy(update={"modality": found})
 
     def portable(self) -> "ContentConfig":
-        """The same with the last part of a path in its place: no path of this host is kept."""
+        """Cut paths to their last part: no path of this host is kept."""
         return self.model_copy(
             update={name: Path(getattr(self, name)).name for name in ("text", "image")}
         )

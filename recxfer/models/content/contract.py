@@ -1,4 +1,4 @@
-"""The contract of an item encoder, and which of its layers train.
+"""Contract of encoders of texts and images, and which of their layers train.
 
 Shape letters: U items, T tokens, F width of the features.
 """
@@ -19,7 +19,7 @@ _FIXED_IN_EVALUATION = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Encoder(nn.Module, ABC):
-    """Inputs of items to features (U, F).
+    """Encode texts or images of items as features (U, F).
 
     A feature depends on its own item alone: not on the others of a mini-batch, nor on padding.
     Hence batch normalisation is always in evaluation mode, also where its layer trains: statistics
@@ -87,7 +87,7 @@ class Encoder(nn.Module, ABC):
 
     @override
     def train(self, mode: bool = True) -> "Encoder":
-        """As for any module, but what is frozen stays in evaluation mode: no dropout there."""
+        """Set the mode, but keep what is frozen in evaluation mode: no dropout there."""
         super().train(mode)
         for module in self._frozen:
             module.training = False
@@ -98,7 +98,7 @@ class Encoder(nn.Module, ABC):
 
     @torch.no_grad()
     def digest(self) -> str:
-        """A hash of what it is and of all its weights, for the names of cached features."""
+        """Hash its description and all its weights, for the names of cached features."""
         found = hashlib.sha256(canonical_json(self.described).encode())
         for name, tensor in sorted(self.state_dict().items()):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -111,12 +111,12 @@ class TextEncoder(Encoder):
 
     @abstractmethod
     def tokenise(self, texts: Sequence[str], longest: int) -> list[list[int]]:
-        """Token numbers of each text, at most `longest`; none where nothing can be read."""
+        """Tokenise each text, at most `longest` tokens; none where nothing can be read."""
 
     @abstractmethod
     @override
     def forward(self, token_UT: Tensor, length_U: Tensor) -> Tensor:
-        """Features (U, F) of texts that have a token each.
+        """Compute features (U, F) of texts that have a token each.
 
         Args:
             token_UT: token numbers; what stands behind the end of a text is ignored.
@@ -130,7 +130,7 @@ class ImageEncoder(Encoder):
     @abstractmethod
     @override
     def forward(self, pixel_UHWC: Tensor) -> Tensor:
-        """Features (U, F) of square RGB pictures, uint8 (U, side, side, 3)."""
+        """Compute features (U, F) of square RGB pictures, uint8 (U, side, side, 3)."""
 
 
 def stamp(module: nn.Module) -> tuple[tuple[int, int], ...]:

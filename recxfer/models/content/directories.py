@@ -1,4 +1,4 @@
-"""Reading what others wrote: Hugging Face directories and packages that hold encoders.
+"""Read encoders of others: Hugging Face directories, and packages that hold encoders.
 
 Nothing is fetched, no code of a directory is run, and weights are read from safetensors only.
 """
@@ -21,7 +21,7 @@ _NO_CODE = {"trust_remote_code": False, "local_files_only": True}
 
 
 def package_folder(module: str, distribution: str) -> Path:
-    """Where an installed package lies, without running it."""
+    """Find the folder of an installed package, without running it."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
@@ -32,7 +32,7 @@ def package_folder(module: str, distribution: str) -> Path:
 
 
 def library(name: str) -> ModuleType:
-    """A library of the extra `modal`, imported; a config error where it is not installed."""
+    """Import a library of the extra `modal`; a config error where it is not installed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -43,7 +43,7 @@ def library(name: str) -> ModuleType:
 
 
 def read_model(folder: Path) -> nn.Module:
-    """The encoder of a directory, in float32."""
+    """Read the encoder of a directory, in float32."""
     if not (folder / "config.json").is_file():
         raise ConfigError(
             f"{folder} is no Hugging Face directory: it holds no config.json",
@@ -72,7 +72,7 @@ def read_model(folder: Path) -> nn.Module:
 
 
 def empty_model(config: Json) -> nn.Module:
-    """A model of this configuration; its random weights are to be replaced."""
+    """Build a model of this configuration; its random weights are to be replaced."""
     transformers = library("transformers")
     values = dict(config)
     made = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
@@ -81,14 +81,14 @@ def empty_model(config: Json) -> nn.Module:
 
 
 def model_config(model: Any) -> Json:
-    """Its configuration as JSON, without the path that it came from."""
+    """Return its configuration as JSON, without the path that it came from."""
     values: Json = json.loads(model.config.to_json_string(use_diff=False))
     gone = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
     return {key: value for key, value in values.items() if key not in gone}
 
 
 def read_tokeniser(folder: Path) -> bytes:
-    """The JSON of a directory's tokeniser, as the `tokenizers` library reads it."""
+    """Read the JSON of a directory's tokeniser, as the `tokenizers` library reads it."""
     file = folder / "tokenizer.json"
     if file.is_file():
         return file.read_bytes()
@@ -105,7 +105,7 @@ def read_tokeniser(folder: Path) -> bytes:
 
 
 def read_pixels(folder: Path) -> Json:
-    """Side, mean and standard deviation that a directory says its pictures have."""
+    """Read the side, mean and standard deviation of the pictures that a directory was made for."""
     file = folder / "preprocessor_config.json"
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ def read_pixels(folder: Path) -> Json:
 
 
 def first_line(error: Exception) -> str:
-    """What libraries say in one line; they often say more."""
+    """Cut a library's message to its first line; they often say more."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 

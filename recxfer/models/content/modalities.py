@@ -46,7 +46,7 @@ class Projection(nn.Module):
 
 
 class Modality(nn.Module, ABC):
-    """What texts and pictures have in common. The inputs of items are no part of the state."""
+    """The common part of texts and pictures. The inputs of items are no part of the state."""
 
     kind: str
     """text or image."""
@@ -162,7 +162,7 @@ class Modality(nn.Module, ABC):
 
 
 class TextModality(Modality):
-    """Items as texts; their tokens stand where the weights stand."""
+    """Items as texts; their tokens are kept on the device of the weights."""
 
     kind = "text"
     encoder: TextEncoder
@@ -200,7 +200,7 @@ class TextModality(Modality):
 
 
 class ImageModality(Modality):
-    """Items as pictures; pixels stay where they are until items are at hand."""
+    """Items as pictures; pixels stay on the disk until a batch needs them."""
 
     kind = "image"
     encoder: ImageEncoder

@@ -1,4 +1,4 @@
-"""Item vectors from content, where a backbone has its item table.
+"""Content table: vectors of items computed from text and images, in place of an item table.
 
 Shape letters: B batch, L length, U distinct items, V items of the domain, D width.
 
@@ -214,7 +214,7 @@ class ContentTable(ItemEncoder):
         return [*projected, self.special_SD]
 
     def features(self, kind: str) -> Tensor:
-        """Features of one encoder, `text` or `image`, without gradients: float32 (V, F).
+        """Compute features of one encoder, `text` or `image`, without gradients: float32 (V, F).
 
         Item 1 first; zero where an item has no such content. Kept, and cached where `attach` was
         given a cache.

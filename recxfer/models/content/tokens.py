@@ -1,4 +1,4 @@
-"""Tokens without a vocabulary: words hashed into buckets, the same in every domain."""
+"""Hash words into buckets: tokens without a vocabulary, the same in every domain."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ _WORD = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """The words of a text: compatibility-normalised (NFKC), lower case, without punctuation."""
+    """Split a text into words: compatibility-normalised (NFKC), lower case, without punctuation."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
@@ -49,7 +49,7 @@ Tokenise = Callable[[Sequence[str], int], list[list[int]]]
 
 
 def token_table(texts: Sequence[str], tokenise: Tokenise, longest: int) -> tuple[Tensor, Tensor]:
-    """All texts as one padded table.
+    """Pad all texts to one table.
 
     Args:
         texts: V texts.

@@ -1,4 +1,4 @@
-"""An item encoder that holds a vector for each item: a table.
+"""Table of ids: an item encoder that holds a vector for each item.
 
 Shape letters: B batch, L length, V items, V3 items with padding (first), mask and unknown (last),
 D width.

@@ -1,11 +1,11 @@
-"""The dtype that products run in."""
+"""Dtype of matrix products."""
 
 import torch
 from torch import Tensor
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
-    """The autocast dtype where autocast is on, else the dtype of `x`.
+    """Return the autocast dtype where autocast is on, else the dtype of `x`.
 
     For code that autocast does not reach: autograd functions of our own.
     """

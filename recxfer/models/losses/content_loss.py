@@ -1,4 +1,4 @@
-"""Losses over items that no table of outputs holds: among the items of a batch, or the next few.
+"""Losses over items known by content: among the items of a batch, or over the next clicks.
 
 Shape letters: P positions (real ones only), U distinct items of a batch, B rows, K next clicks,
 N negatives, D width, E pairs of a user and an item, C positions of a chunk.
@@ -97,7 +97,7 @@ class Met:
 
 
 def log_presence(count_U: Tensor, total: int, events: int) -> Tensor:
-    """The log of the chance that a batch of so many events holds an item, float32 (U).
+    """Compute the log of the chance that a batch of so many events holds an item, float32 (U).
 
     Args:
         count_U: how often each item occurs in training, at least once.
@@ -117,7 +117,7 @@ def in_batch_loss(
     since_BU: Tensor,
     log_q_U: Tensor,
 ) -> Tensor:
-    """Mean cross-entropy of each position's next item among the distinct items of the batch.
+    """Compute the mean cross-entropy of each position's next item among the items of the batch.
 
     Scores are corrected by the log of the chance with which an item is among them (Yi et al. 2019,
     equation 4; there the chance is that of one draw). What would be a false negative is left out.
@@ -156,7 +156,7 @@ def in_batch_loss(
 def next_clicks_loss(
     user_BD: Tensor, click_BKD: Tensor, real_BK: Tensor, negative_BND: Tensor
 ) -> Tensor:
-    """Mean binary cross-entropy of each row's next clicks, and of its negatives (TransRec release).
+    """Compute the binary cross-entropy of each row's next clicks and negatives (TransRec release).
 
     Args:
         user_BD: user vectors.

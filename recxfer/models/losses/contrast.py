@@ -15,7 +15,7 @@ CHUNK = 256
 
 
 def cosine_loss(predicted_BP: Tensor, target_BP: Tensor) -> Tensor:
-    """The mean negative cosine of each prediction and its target (SimSiam, equation 1)."""
+    """Compute the mean negative cosine of each prediction and its target (SimSiam, equation 1)."""
     return -F.cosine_similarity(predicted_BP, target_BP, dim=1).mean()
 
 

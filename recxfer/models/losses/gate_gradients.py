@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 def straight_through(logit_BN: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """Decisions drawn with probability sigmoid(z): 0 or 1, with the gradient of a softer draw.
+    """Draw decisions with probability sigmoid(z): 0 or 1, with the gradient of a softer draw.
 
     Gumbel-softmax, straight through (Jang et al. 2017, section 2.2): forward [z + e > 0], backward
     d sigmoid((z + e) / temperature) / dz, with logistic noise e.
@@ -30,12 +30,12 @@ def straight_through(logit_BN: Tensor, temperature: float, generator: torch.Gene
 
 
 def draw(logit_BN: Tensor, generator: torch.Generator) -> Tensor:
-    """Decisions drawn with probability sigmoid(z): 0 or 1, without a gradient."""
+    """Draw decisions with probability sigmoid(z): 0 or 1, without a gradient."""
     return (logit_BN.detach() + _logistic(logit_BN, generator) > 0).to(logit_BN.dtype)
 
 
 def policy_gradient_loss(logit_BN: Tensor, action_BN: Tensor, advantage_B: Tensor) -> Tensor:
-    """-mean_b A_b log pi(a_b), whose gradient is that of REINFORCE (Williams 1992) on A.
+    """Compute -mean_b A_b log pi(a_b): its gradient is that of REINFORCE (Williams 1992) on A.
 
     Args:
         logit_BN: log-odds that the actions were drawn with.
@@ -49,7 +49,7 @@ def policy_gradient_loss(logit_BN: Tensor, action_BN: Tensor, advantage_B: Tenso
 def reward(
     hit_B: Tensor, action_BN: Tensor, cost: float, paid: Literal["copies", "pretrained"]
 ) -> Tensor:
-    """What an action earns: 1 - cost (1 - m)^2 where the target was found, else -cost.
+    """Compute an action's reward: 1 - cost (1 - m)^2 where the target was found, else -cost.
 
     Args:
         hit_B: bool, whether the target was found.

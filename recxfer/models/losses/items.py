@@ -22,7 +22,7 @@ CHUNK_SCORES = 1 << 24
 def softmax_loss(
     hidden_PD: Tensor, weight_VD: Tensor, target_P: Tensor, bias_V: Tensor | None = None
 ) -> Tensor:
-    """Mean cross-entropy over all outputs, in chunks of positions.
+    """Compute the mean cross-entropy over all outputs, in chunks of positions.
 
     The loss and its gradients are made in one pass, chunk by chunk: memory is one chunk of scores
     instead of all of them, and the scores are computed once instead of twice. Products run in the
@@ -105,7 +105,7 @@ def sampled_softmax_loss(
     negative_S: Tensor,
     log_q_V: Tensor,
 ) -> Tensor:
-    """Mean cross-entropy of each target among negatives that all positions share.
+    """Compute the mean cross-entropy of each target among negatives that all positions share.
 
     Scores are corrected by the log of the sampling probability (Jean et al. 2015, section 3.2), and
     a negative that is the position's own target is left out.
@@ -127,7 +127,7 @@ def sampled_softmax_loss(
 
 
 def binary_loss(hidden_PD: Tensor, target_PD: Tensor, negative_PD: Tensor) -> Tensor:
-    """Mean binary cross-entropy of each target against one negative (SASRec, equation 6).
+    """Compute the binary cross-entropy of each target against one negative (SASRec, equation 6).
 
     Args:
         hidden_PD: user vectors of the positions.
@@ -141,7 +141,7 @@ def binary_loss(hidden_PD: Tensor, target_PD: Tensor, negative_PD: Tensor) -> Te
 
 
 def bpr_loss(hidden_PD: Tensor, target_PD: Tensor, negative_PD: Tensor) -> Tensor:
-    """Mean -log sigmoid(target's score - negative's) (BPR, Rendle et al. 2009, section 4.1).
+    """Compute -log sigmoid(target's score - negative's) (BPR, Rendle et al. 2009, section 4.1).
 
     Args:
         hidden_PD: user vectors of the positions.

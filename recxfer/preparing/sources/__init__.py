@@ -1,4 +1,4 @@
-"""Raw sources, each in a file of its own: formats of files, MovieLens by name, a planted world."""
+"""Raw sources, one file each: formats of files, MovieLens by name, a synthetic world."""
 
 from typing import TYPE_CHECKING, Final
 

@@ -105,7 +105,7 @@ def _refuse_two_roles(columns: Mapping[str, str]) -> None:
 
 
 def by_position(columns: Mapping[str, str]) -> bool:
-    """Say whether columns are given as numbers from 1, so that files have no header."""
+    """Return whether columns are given as numbers from 1, so that files have no header."""
     names = [name for name in columns.values() if name]
     return bool(names) and all(name.isdecimal() for name in names)
 

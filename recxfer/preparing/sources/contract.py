@@ -1,4 +1,4 @@
-"""The contract of a raw source: how it is asked, and the lazy tables that it yields."""
+"""Contract of raw sources: what they are asked for, and the lazy tables that they return."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -55,13 +55,13 @@ class RawSource:
     """What the source itself calls a column, where that is another name; for messages."""
 
     def locate(self, column: str) -> str:
-        """A column as a message names it: `log.csv: column 'when'`."""
+        """Name a column in a message: `log.csv: column 'when'`."""
         return f"{self.name}: column {self.raw_names.get(column, column)!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What `prepare` asks of a source."""
+    """Arguments of `Source.read`."""
 
     directory: Path
     """The dataset that is being made, for a source that writes files: what it puts in `images/`
@@ -99,7 +99,7 @@ class Source(ABC, Generic[ConfigT]):
     @classmethod
     @abstractmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether this source reads `path` where a user gives no name.
+        """Return whether this source reads `path` where a user gives no name.
 
         Asked in the order of the table, and answered from names and first bytes: the first source
         that says yes is taken.

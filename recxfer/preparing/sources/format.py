@@ -59,7 +59,7 @@ class Format(Source[ConfigT]):
         """
 
     def id(self, name: str, frame: pl.LazyFrame) -> pl.Expr:
-        """Column `name` of `frame` as an id: text as it was before it was written to a file."""
+        """Turn column `name` of `frame` into ids: text as it was before it was written."""
         if frame.collect_schema()[name] != pl.String:
             return pl.col(name)
         return written_id(name, frame, words=True)
@@ -71,7 +71,7 @@ class Format(Source[ConfigT]):
 
     @classmethod
     def files(cls, path: Path) -> list[Path]:
-        """The files that a file, folder or glob stands for, in the order of their names.
+        """List the files that a file, folder or glob names, in the order of their names.
 
         Of a folder these are the ones with a suffix of this format, or all where none has one.
 
@@ -89,7 +89,7 @@ class Format(Source[ConfigT]):
         return known or found
 
     def table(self, paths: Sequence[Path], *, header: bool = True) -> pl.LazyFrame:
-        """Files as one frame, once their columns are known to be the same.
+        """Scan files as one frame, once their columns are known to be the same.
 
         Raises:
             DataError: a file cannot be read, or has other columns than the first.
@@ -137,13 +137,13 @@ class Format(Source[ConfigT]):
 
 
 def naming(paths: Sequence[Path]) -> str:
-    """Files as a message names them: `a.csv and 3 more`."""
+    """Name files in a message: `a.csv and 3 more`."""
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return f"{paths[0]}{more}"
 
 
 def visible_files(path: Path) -> list[Path]:
-    """The files at a path or glob, or anywhere in a folder but for hidden ones, by name."""
+    """List the files at a path or glob, or anywhere in a folder but for hidden ones, by name."""
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if file.is_file()]
         return [file for file in files if not _hidden(file.relative_to(path))]
@@ -163,7 +163,7 @@ def _hidden(path: Path) -> bool:
 
 
 def _numbers(frame: pl.LazyFrame) -> list[str]:
-    """Text columns whose first values are all plain numbers."""
+    """List text columns whose first values are all plain numbers."""
     texts = [name for name, dtype in frame.collect_schema().items() if dtype == pl.String]
     sample = frame.select(texts).head(1000).collect()
     return [

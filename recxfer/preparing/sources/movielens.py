@@ -184,7 +184,7 @@ class MovieLens100K(_MovieLens):
 
 
 def _members(path: Path) -> dict[str, Callable[[], bytes]]:
-    """The files of a folder or zip, by name, and how to read each."""
+    """List the files of a folder or zip, by name, and how to read each."""
     if path.is_dir():
         return {file.name: file.read_bytes for file in sorted(path.iterdir()) if file.is_file()}
     if not zipfile.is_zipfile(path):
@@ -246,7 +246,7 @@ def _grouplens_100k(ratings: bytes, movies: bytes, people: bytes) -> _Tables:
 
 
 def _atomic(ratings: bytes, movies: bytes, people: bytes) -> _Tables:
-    """RecBole's copies; those that name movies by title get ML-1M's ids back."""
+    """Read RecBole's copies; those that name movies by title get ML-1M's ids back."""
     inter, item, user = (_atomic_table(data) for data in (ratings, movies, people))
     year = pl.col("release_year")
     title = pl.when(year.is_not_null()).then(pl.format("{} ({})", "movie_title", year))
@@ -279,7 +279,7 @@ def _atomic_table(data: bytes) -> pl.DataFrame:
 
 
 def _table(data: bytes, columns: list[str], separator: str) -> pl.DataFrame:
-    """Text fields without quoting; the old GroupLens files are Latin-1, the others UTF-8."""
+    """Read text fields without quoting; old GroupLens files are Latin-1, the others UTF-8."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -333,7 +333,7 @@ class _Copy:
 
 
 def _copy_at(path: Path) -> _Copy | None:
-    """The copy in a folder or zip; None where neither set is there."""
+    """Find the copy in a folder or zip; None where it has neither set."""
     members = _members(path)
     for layout in _LAYOUTS:
         found = {Path(name).name: name for name in members if Path(name).name in layout.files}

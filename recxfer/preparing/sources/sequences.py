@@ -1,4 +1,4 @@
-"""One line per user: the user, then the items in order of time, with blanks between.
+"""Files with one line per user: the user, then the items in order of time, with blanks between.
 
 So are the files of S3-Rec and of the models that take its data (`Beauty.txt`). Files with one pair
 of user and item per line, as SASRec's and BERT4Rec's `ml-1m.txt`, are read likewise.

@@ -1,4 +1,4 @@
-"""Tables beside a log: items with texts and images, users with labels."""
+"""Read tables beside a log: items with texts and images, users with labels."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ def with_side_tables(
     columns: Mapping[str, str],
     must_describe: bool = True,
 ) -> RawSource:
-    """The source with an item table, a user table or both in the place of its own.
+    """Replace the item table, the user table or both of a source.
 
     Args:
         source: the interactions.
@@ -63,14 +63,14 @@ def with_side_tables(
 
 
 def _users(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame:
-    """`user_id` and all other columns."""
+    """Collect `user_id` and all other columns."""
     frame, names, key, id = _side_table(path, USER_ROLE, columns, log)
     others = [name for name in names if name not in {key, USER_ID}]
     return frame.select(id.alias(USER_ID), *others)
 
 
 def _items(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFrame | None:
-    """`item_id` with `text`, `image` or both; None where the table has neither."""
+    """Collect `item_id` with `text`, `image` or both; None where the table has neither."""
     frame, names, _, id = _side_table(path, ITEM_ROLE, columns, log)
     found = find_columns(names, ITEM_ROLES, (), columns, str(path))
     if not found:
@@ -91,7 +91,7 @@ def _items(path: Path, columns: Mapping[str, str], log: RawSource) -> pl.LazyFra
 def _side_table(
     path: Path, role: Role, columns: Mapping[str, str], log: RawSource
 ) -> tuple[pl.LazyFrame, list[str], str, pl.Expr]:
-    """A side table, its columns, the one with the ids, and these as ids."""
+    """Read a side table: its columns, the one with the ids, and these as ids."""
     format = choose_format(path)
     frame = format.table(format.files(path))
     with stream_errors(str(path)):
@@ -108,7 +108,7 @@ def _key(
     columns: Mapping[str, str],
     log: RawSource,
 ) -> str:
-    """The id column of a side table, which may have another name than in the log.
+    """Find the id column of a side table, which may have another name than in the log.
 
     The name that `--columns` gives for the log, where the table has it; else a usual name; else
     the first column that holds ids of the log.
@@ -137,7 +137,7 @@ def _key(
 
 
 def _column_of_ids(table: pl.LazyFrame, id: str, log: pl.LazyFrame) -> str | None:
-    """The first column whose values are ids of the log for at least half.
+    """Find the first column whose values are ids of the log for at least half.
 
     A column that repeats its values describes, whatever they are: ages may look like ids.
     """

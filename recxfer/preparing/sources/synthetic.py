@@ -1,4 +1,4 @@
-"""The source `synthetic`: a world whose right answers are known, made in seconds.
+"""Source `synthetic`: draw a world whose right answers are known, in seconds.
 
 Two domains share people. A person's type (gender and age) decides what they like in both; what
 they did last decides most of what they do next. See `docs/reference/synthetic.md`.
@@ -317,7 +317,7 @@ def _ranking(task: str, rank_R: Ints) -> dict[str, float]:
 
 
 def _lengths(generator: np.random.Generator, mean: float) -> Ints:
-    """Events per person: at least three, skewed, `mean` on average, never above eight times it."""
+    """Draw events per person: at least three, skewed, `mean` on average, at most eight times it."""
     spread = generator.gamma(2.0, (mean - 3) / 2, size=CHUNK_USERS)
     return np.minimum(3 + spread.astype(np.int64), int(8 * mean))
 

@@ -1,4 +1,4 @@
-"""Texts and images that follow from an item's cluster."""
+"""Draw texts and images that follow from an item's cluster."""
 
 import struct
 import zlib
@@ -15,7 +15,7 @@ _WORDS_OF_CLUSTER = 12
 
 
 def text_of(cluster_V: NDArray[np.int64], generator: np.random.Generator) -> list[str]:
-    """A short title per item: three words of its cluster, and one of its own."""
+    """Write a short title per item: three words of its cluster, and one of its own."""
     lexicon = _lexicon(generator, int(cluster_V.max()) + 1)
     own = _lexicon(generator, 1, cluster_V.size)[0]
     chosen = generator.integers(_WORDS_OF_CLUSTER, size=(cluster_V.size, 3))
@@ -26,7 +26,7 @@ def text_of(cluster_V: NDArray[np.int64], generator: np.random.Generator) -> lis
 
 
 def image_of(cluster: int, generator: np.random.Generator) -> bytes:
-    """A PNG of stripes whose colour and width are the cluster's, with noise of the item's own."""
+    """Draw a PNG of stripes in the cluster's colour and width, with noise of the item's own."""
     palette = np.random.Generator(np.random.PCG64(cluster))
     colours = palette.integers(30, 226, size=(2, 3))
     width = 2 + int(palette.integers(5))
@@ -51,7 +51,9 @@ def _lexicon(
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """An RGB image as PNG: one header, one compressed block, one end (PNG specification, 5.3)."""
+    """Write an RGB image as PNG: one header, one compressed block, one end (PNG specification,
+    5.3).
+    """
     height, width, _ = pixels.shape
     rows = b"".join(b"\x00" + row.tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The planted world's laws: who likes what, what follows what, and what an oracle would know.
+"""Laws of the synthetic world: tastes and successions of items, and what an oracle would know.
 
 Shape letters: T types of people, K clusters, V items, S successors of an item, U users, E events.
 Formulae are on `docs/reference/synthetic.md`.
@@ -85,7 +85,7 @@ class Domain:
         return user_E, item_UL[real_UL].astype(np.int64)
 
     def log_likelihood(self, user_E: Ints, item_E: Ints, num_users: int) -> Floats:
-        """Log chance of each user's events under each type (U, T)."""
+        """Compute the log chance of each user's events under each type (U, T)."""
         first_E = np.r_[True, user_E[1:] != user_E[:-1]]
         before_E = np.r_[0, item_E[:-1]]
         is_next_ES = self.successor_VS[before_E] == item_E[:, None]
@@ -100,7 +100,7 @@ class Domain:
         return np.asarray(total_TU.T, dtype=np.float64)
 
     def next_scores(self, posterior_UT: Floats, last_U: Ints) -> Floats:
-        """Chance of every item to be next, given the last one and beliefs about the type (U, V)."""
+        """Compute each item's chance to be next, given the last one and beliefs on types (U, V)."""
         score_UV = (1 - self.follow) * (posterior_UT @ self.base_TV)
         rows = np.arange(last_U.size)
         for place, share in enumerate(SUCCESSOR_SHARES):
@@ -108,7 +108,7 @@ class Domain:
         return score_UV
 
     def marginals(self, steps: int) -> Floats:
-        """Chance of each item at each step, for each type, knowing nothing else (steps, T, V)."""
+        """Compute the chance of each item at each step, for each type (steps, T, V)."""
         chance_TV = self.base_TV
         found = [chance_TV]
         for _ in range(steps - 1):
@@ -126,13 +126,13 @@ class Domain:
 
 
 def posterior(log_likelihood_UT: Floats) -> Floats:
-    """Beliefs about each user's type: all types are equally common."""
+    """Compute beliefs about each user's type: all types are equally common."""
     shifted_UT = np.exp(log_likelihood_UT - log_likelihood_UT.max(1, keepdims=True))
     return np.asarray(shifted_UT / shifted_UT.sum(1, keepdims=True))
 
 
 def rank_target(score_UV: Floats, target_U: Ints, user_E: Ints, item_E: Ints) -> Ints:
-    """Rank of each target; items in (user_E, item_E) were met before and are no candidates."""
+    """Rank each target; items in (user_E, item_E) were met before and are no candidates."""
     best_U = score_UV[np.arange(target_U.size), target_U]
     hidden_UV = score_UV.copy()
     hidden_UV[user_E, item_E] = -np.inf
