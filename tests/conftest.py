@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest.register_assert_rewrite("recxfer.testing")  # whose failed asserts then show their values
 torch.set_num_threads(1)
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)

@@ -24,7 +24,8 @@ from recxfer.models import BACKBONES
 from recxfer.runs.checkpoint import build_objective
 from recxfer.runs.item_content import build_item_encoders, read_items_of
 from recxfer.runs.open import open_base, open_run
-from recxfer.testing.commands import exported, pretrained
+from recxfer.runs.transfer_task import NO_BASE
+from recxfer.testing.commands import exported, pretrained, transferred
 from recxfer.testing.world import SMALL, shared_world
 
 _CPU = torch.device("cpu")
@@ -64,6 +65,18 @@ class ObjectiveContract:
         best = history[metric].arg_max()
         assert best is not None
         assert history["epoch"][best] == result.best_epoch
+
+    def test_held_out_items_are_ranked_far_above_popularity(self, tmp_path: Path) -> None:
+        """The next film is the one after the last: whoever looks at what is asked learns nothing.
+
+        An objective that learns nothing about items is not asked.
+        """
+        if self._type(self._type.config_type()).item_learner() is None:
+            return
+        films = shared_world().films
+        learned = self._learn(tmp_path / "run", epochs=20).validation["NDCG@10"]
+        popular = transferred(NO_BASE, films, tmp_path / "popular", "popular")
+        assert learned > popular.validation["NDCG@10"] + 0.1
 
     def test_a_run_opens_as_what_was_trained(self, tmp_path: Path) -> None:
         """To score with, and as a base."""

@@ -1,7 +1,11 @@
 """Every line of `METHODS` keeps the contract of a method, whatever the base was pretrained by."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from recxfer.foundation.registry import Entry
 from recxfer.methods import METHODS, OBJECTIVES
 from recxfer.models import BACKBONES
 from recxfer.testing.method_contract import MethodContract
@@ -27,6 +31,23 @@ class TestMethods(MethodContract):
     @pytest.fixture(autouse=True)
     def chosen(self, name):
         self.method, self.personal = name, name not in IMPERSONAL
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "add-a-method.md"
+(CODE,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+EXAMPLE = {"__name__": __name__}
+exec(CODE, EXAMPLE)
+Scale = EXAMPLE["Scale"]
+
+
+class TestTheMethodOfTheGuide(MethodContract):
+    """The example of `docs/guides/add-a-method.md`, as it stands there."""
+
+    method = "scale"
+
+    @pytest.fixture(autouse=True)
+    def listed(self, monkeypatch):
+        monkeypatch.setitem(METHODS._entries, "scale", Entry("scale", "", f"{__name__}:Scale"))
 
 
 def predicts_items(objective):

@@ -96,6 +96,21 @@ def drawn(seed, chosen=slice(None)):
     )
 
 
+@pytest.mark.parametrize("name", [n for n in METRICS.names if METRICS.resolve(n).cut])
+@given(st.integers(0, 1000))
+def test_what_comes_behind_the_first_k_does_not_count(name, seed):
+    cases = drawn(seed)
+    behind = cases.item_RK[:, 3:]
+    shuffled_RK = np.hstack([cases.item_RK[:, :3], np.roll(behind, 1, axis=0)])
+    rank_R = np.where(cases.rank_R > 3, cases.rank_R + 1, cases.rank_R)
+    (measure,) = measures([name], [3])
+    one, other = (
+        once(measure.metric.of(given, measure.k), 9)
+        for given in (cases, replace(cases, item_RK=shuffled_RK, rank_R=rank_R))
+    )
+    np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("name", METRICS.names)
 @given(st.integers(0, 1000))
 def test_weights_are_repetitions(name, seed):
