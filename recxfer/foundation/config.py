@@ -77,7 +77,7 @@ class _Setting:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a user set in a file and on the command line, lowest precedence first."""
+    """Settings of a user, from a file and the command line, lowest precedence first."""
 
     given: tuple[_Setting, ...] = field(default=())
 

@@ -106,7 +106,7 @@ class VectorLearner(Learner[LearnsT_contra]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pretraining(Generic[ModelT]):
-    """What an objective makes of a backbone, ready to be trained."""
+    """A backbone with an objective's layers, ready to be trained."""
 
     model: ModelT
     """Holds the backbone as its attribute `backbone`."""
@@ -124,7 +124,7 @@ class Pretraining(Generic[ModelT]):
 
 
 class Objective(ABC, Generic[ConfigT]):
-    """What `pretrain` optimises. Concrete subclasses are final."""
+    """A pretraining objective. Concrete subclasses are final."""
 
     config_type: ClassVar[type[Config]]
     """The config class of `[objective]`."""
@@ -142,7 +142,7 @@ class Objective(ABC, Generic[ConfigT]):
 
     @property
     def content(self) -> ContentConfig | None:
-        """How the backbone makes item vectors from content; None where it has a table of them."""
+        """Settings of item vectors from content; None where the backbone has a table of them."""
         return None
 
     @abstractmethod
@@ -160,7 +160,7 @@ class Objective(ABC, Generic[ConfigT]):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a method must be given; checked before any tensor is allocated."""
+    """Requirements of a method, checked before any tensor is allocated."""
 
     base: Literal["none", "architecture", "pretrained"] = "pretrained"
     """`none`: nothing, so that BASE may be `none`. `architecture`: the base's shape and vocabulary,
@@ -249,7 +249,7 @@ class KeptTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """What a transfer begins with: a pretrained run, one that keeps tasks, or nothing."""
+    """The start of a transfer: a pretrained run, one that keeps tasks, or nothing."""
 
     encoder: Backbone | None
     """Freshly built with the run's weights; a method may change it in place. None: there is no
@@ -283,7 +283,7 @@ class Base:
 
     @property
     def pretrained(self) -> list[nn.Module]:
-        """What pretraining made: the backbone, and the output layer where there is one."""
+        """The backbone as pretraining left it, and its output layer where it has one."""
         return [module for module in (self.encoder, self.head) if module is not None]
 
 

@@ -60,7 +60,7 @@ ContentModel = NextItemModel | UserModel
 
 
 class ContentLossConfig(Config):
-    """How histories of items known by content are learned from."""
+    """Settings of the loss over items known by content."""
 
     loss: Literal["auto", "in-batch", "cpc-bce"] = "auto"
     """`in-batch`: at every position, a softmax among the distinct items of the batch. `cpc-bce`:

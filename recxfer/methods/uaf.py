@@ -258,7 +258,7 @@ class UAFLearner(VectorLearner[UAFModel]):
         return model.user.output()
 
     def _loss_by_reward(self, model: UAFModel, batch: Batch, target_B: Tensor, rng: Rng) -> Tensor:
-        """The loss of the task under drawn decisions, and that of the policy that drew them.
+        """Compute the loss under drawn decisions, and that of the policy that drew them.
 
         The baseline of a drawn decision is the reward of the most probable one (self-critical
         training, Rennie et al. 2017, equation 8). Where the two are the same, so are their rewards.
@@ -288,7 +288,7 @@ class UAFLearner(VectorLearner[UAFModel]):
     def _found(
         self, model: UAFModel, vectors: Sequence[Tensor], target_R: Tensor, rng: Rng
     ) -> list[Tensor]:
-        """Whether each row's target is found by each of several vectors: bool (R)."""
+        """Say whether each row's target is found by each of several vectors: bool (R)."""
         output = self.output(model)
         if model.user.classifies:
             return [output.scores(user_RD).argmax(1) == target_R for user_RD in vectors]
@@ -379,7 +379,7 @@ def may_take(config: UAFConfig, num_blocks: int) -> set[int]:
 
 
 def _below(backbone: Backbone) -> list[nn.Parameter]:
-    """What histories are read with before they reach a block: items and positions."""
+    """List the modules before a block: items and positions."""
     higher = {id(p) for stage in stages(backbone) for p in stage.parameters()}
     return [p for p in backbone.parameters() if id(p) not in higher]
 

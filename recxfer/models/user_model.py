@@ -86,7 +86,7 @@ class UserModel(nn.Module):
 
 
 class TaskLayers(nn.Module):
-    """What a task has of its own, apart from the backbone that it shares."""
+    """Layers of a task's own, beside the backbone that it shares."""
 
     def __init__(self, model: UserModel) -> None:
         super().__init__()

@@ -388,7 +388,7 @@ def _from_1_or_2(header: Json) -> Json:
 
 
 def _naming_datasets(task: Json) -> Json:
-    """A task can name several datasets since format 3."""
+    """Name datasets in a list: a task can have several since format 3."""
     rest = {key: value for key, value in task.items() if key != "dataset"}
     return {**rest, "datasets": [task["dataset"]]}
 

@@ -30,7 +30,7 @@ class Counts(Facts):
 
 
 class DataPaths(Facts):
-    """Where the data of one task lie, relative to the run."""
+    """Paths of the data of one task, relative to the run."""
 
     datasets: tuple[str, ...]
     """The first is the dataset whose items or users the task scores."""
@@ -70,7 +70,7 @@ class RunRecord(Facts):
 
     @property
     def read_items(self) -> str:
-        """Where the dataset lies whose items histories hold."""
+        """Path of the dataset whose items histories hold."""
         return self.histories or self.tasks[0].source or self.tasks[0].datasets[0]
 
 

@@ -100,7 +100,7 @@ class Run:
 
     @property
     def data_paths(self) -> DataPaths:
-        """Where the data of the task lie, as `run.json` has them."""
+        """Paths of the data of the task, as in `run.json`."""
         return self.record.tasks[(self.number or 1) - 1]
 
     @property

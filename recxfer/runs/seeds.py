@@ -89,7 +89,7 @@ def grouped(paths: Sequence[Path]) -> list[SeedGroup]:
 
 
 def differ_in_seed_alone(one: Path, other: Path) -> bool:
-    """Whether two runs have other seeds, and nothing else that decides them differs."""
+    """Return whether two runs have other seeds, and nothing else that decides them differs."""
     ours, theirs = read_header(one), read_header(other)
     return (
         ours.seed != theirs.seed
@@ -105,7 +105,7 @@ def _without_seed(header: Header) -> Json:
 
 
 def _bases_agree(one: Path, ours: Header, other: Path, theirs: Header) -> bool:
-    """Whether two runs have one base, or bases that differ in their seed alone."""
+    """Return whether two runs have one base, or bases that differ in their seed alone."""
     if ours.parent is None or theirs.parent is None:
         return ours.parent == theirs.parent
     if ours.parent.sha256 == theirs.parent.sha256:

@@ -57,7 +57,7 @@ class TransferTask:
 
     @property
     def base(self) -> Base:
-        """What the method adapts."""
+        """The base as the method adapts it."""
         if self.opened is not None:
             return self.opened.base
         return Base(encoder=None, num_items=self.read.num_items)
@@ -69,7 +69,7 @@ class TransferTask:
 
     @property
     def number(self) -> int:
-        """Which task it becomes of a run that keeps those of the base, counted from 1."""
+        """Number of the task in a run that keeps those of the base, counted from 1."""
         if self.of_pretraining or self.opened is None:
             return 1
         return len(self.opened.base.tasks) + 1
@@ -188,7 +188,7 @@ def of_pretraining(name: str, needs: Needs, opened: OpenedBase) -> TransferTask:
 
 
 def _is_of(opened: OpenedBase, task: str, target: Dataset) -> bool:
-    """Whether a task is that of a base that was only pretrained."""
+    """Return whether a task is that of a base that was only pretrained."""
     learned = opened.header.tasks[0]
     same = task == "next-item" and target.info.fingerprint == learned.dataset.fingerprint
     if not same or not opened.is_pretrained:

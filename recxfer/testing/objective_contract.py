@@ -187,7 +187,7 @@ class ObjectiveContract:
         )
 
     def _built(self) -> tuple[Pretraining[Any], Rows]:
-        """What is trained, with default settings on a small backbone, and its training rows."""
+        """Build what is trained, with default settings on a small backbone, and its rows."""
         dataset = Dataset(shared_world().films)
         objective = self._type(self._type.config_type())
         backbone_type = BACKBONES.resolve(self.backbone)

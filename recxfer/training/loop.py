@@ -32,7 +32,7 @@ Save = Callable[[FitState, nn.Module, torch.optim.Optimizer], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What stays the same over all phases of a run."""
+    """Constants of all phases of a run."""
 
     rows: Rows
     loss: Callable[[nn.Module, Batch, Rng], Tensor]

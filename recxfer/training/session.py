@@ -107,7 +107,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a finished run says of its training."""
+    """Facts of a finished training."""
 
     training: TrainingResult
     """Of the task that was learned last."""

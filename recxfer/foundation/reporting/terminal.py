@@ -30,7 +30,7 @@ class _Rate(ProgressColumn):
 
     @override
     def render(self, task: Task) -> Text:
-        """What the column shows."""
+        """Draw the column."""
         speed = task.finished_speed or task.speed
         if speed is None:
             return Text("")
@@ -110,7 +110,7 @@ class RichReporter(Reporter):
 
     @contextmanager
     def _display(self) -> Iterator[Display]:
-        """The display that is on screen; the outermost block puts it there and takes it away."""
+        """Show a display, or use that on screen; the outermost block takes it away."""
         if self._open is not None:
             yield self._open
             return

@@ -30,7 +30,7 @@ class Stage(nn.Module):
 
     @override
     def forward(self, hidden_BLD: Tensor, real_BL: Tensor) -> Tensor:
-        """One step of the residual stream, and the last step out of it."""
+        """Go one step up the residual stream, and the last step out of it."""
         hidden_BLD = self.block(hidden_BLD, real_BL)
         return hidden_BLD if self.above is None else self.above(hidden_BLD)
 
@@ -162,7 +162,7 @@ class _Rows:
         return replace(self, hidden_RLD=chosen_RLD)
 
     def take(self, order_R: Tensor) -> "_Rows":
-        """The same rows in another order."""
+        """Take the same rows in another order."""
         hidden_RLD: Tensor = _Reordered.apply(  # type: ignore[no-untyped-call]
             self.hidden_RLD, order_R
         )

@@ -38,7 +38,7 @@ class Bottleneck(nn.Module):
         return mapped_BLD
 
     def behind(self, x_BLD: Tensor) -> Tensor:
-        """x + forward(x), written over x where its memory allows: nothing else may read it."""
+        """Compute x + forward(x), over x where its memory allows: nothing else may read it."""
         patched_BLD: Tensor = _PatchBehind.apply(  # type: ignore[no-untyped-call]
             x_BLD.to(product_dtype(x_BLD)),
             self.down.weight,
@@ -95,7 +95,7 @@ class _PatchBehind(torch.autograd.Function):
 
 
 def _sum_of_outer(a_NK: Tensor, b_ND: Tensor) -> Tensor:
-    """a.T b for a tall and thin `a`.
+    """Compute a.T b for a tall and thin `a`.
 
     In parts that threads share: as one product of so few rows it would run on one of them.
     """

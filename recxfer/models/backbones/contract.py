@@ -25,7 +25,7 @@ TOKEN_ROOM = 2
 
 
 class BackboneConfig(Config):
-    """What every backbone has."""
+    """Settings of every backbone."""
 
     width: int = Field(default=128, ge=1)
     """Width of the hidden state."""
@@ -236,7 +236,7 @@ class Backbone(nn.Module, ABC):
         self.num_items += count
 
     def with_table(self, table: ItemEncoder) -> "Backbone":
-        """The same backbone with another item encoder; all else is shared, not copied."""
+        """Return the backbone with another item encoder; all else is shared, not copied."""
         other = copy(self)
         other._modules = dict(self._modules)
         other.item_table = table

@@ -44,7 +44,7 @@ class Encoder(nn.Module, ABC):
 
     @property
     def described(self) -> Json:
-        """What is needed, beside the settings and the weights, to build it again; JSON."""
+        """Facts to build it again, beside the settings and the weights; JSON."""
         return {"kind": "own"}
 
     def train_layers(self, count: Layers) -> None:
@@ -69,7 +69,7 @@ class Encoder(nn.Module, ABC):
         self.train(self.training)
 
     def _stages(self) -> Iterator[tuple[nn.Module, int]]:
-        """Every module with its height: 0 below the layers, 1 the lowest, depth + 1 above them."""
+        """Yield every module with its height: 0 below the layers, 1 the lowest, depth + 1 above."""
         depth = len(self.layers)
         layer_of = {
             id(module): height

@@ -54,7 +54,7 @@ class ResidualStage(nn.Module):
 
     @override
     def forward(self, image_UCHW: Tensor) -> Tensor:
-        """(U, C, H, W) to (U, C', H', W')."""
+        """Map (U, C, H, W) to (U, C', H', W')."""
         activated_UCHW = F.relu(self.norm1(image_UCHW))
         kept_UCHW = image_UCHW if self.shortcut is None else self.shortcut(activated_UCHW)
         hidden_UCHW = F.relu(self.norm2(self.conv1(activated_UCHW)))

@@ -40,7 +40,7 @@ class Projection(nn.Module):
 
     @override
     def forward(self, feature_MF: Tensor) -> Tensor:
-        """(M, F) to (M, D)."""
+        """Map (M, F) to (M, D)."""
         vector_MD: Tensor = self.linear(self.norm(feature_MF))
         return vector_MD
 
@@ -73,15 +73,15 @@ class Modality(nn.Module, ABC):
 
     @abstractmethod
     def _inputs(self, item_M: Tensor) -> tuple[Tensor, ...]:
-        """What the encoder reads of these items."""
+        """Collect the encoder's inputs of these items."""
 
     @abstractmethod
     def _order(self, item_M: Tensor) -> Tensor | None:
-        """An order of items that makes mini-batches cheaper; None where there is none."""
+        """Order items so that mini-batches are cheaper; None where no order does."""
 
     @abstractmethod
     def _reading(self) -> str:
-        """What else than weights and content decides features, for their key."""
+        """Name what decides features beside weights and content, for their key."""
 
     @property
     def _device(self) -> torch.device:
@@ -236,7 +236,7 @@ class _Pictures:
         self._row_V1 = row_V1
 
     def __deepcopy__(self, memo: object) -> "_Pictures":
-        """A copy of a model shares the pixels, which nobody writes to; a memmap would be read."""
+        """Share the pixels with a copy: nobody writes to them, and a memmap would be read."""
         return self
 
     def read(self, item_M: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class HuggingFaceText(TextEncoder):
 
     @classmethod
     def rebuilt(cls, described: Json) -> "HuggingFaceText":
-        """The same, with weights and tokeniser still to be loaded."""
+        """Build it, with weights and tokeniser still to be loaded."""
         tokeniser = _Tokeniser(int(described["tokeniser_bytes"]), special=True)
         return cls(empty_model(described["config"]), tokeniser)
 
@@ -156,7 +156,7 @@ class HuggingFaceImage(ImageEncoder):
 
     @classmethod
     def rebuilt(cls, described: Json) -> "HuggingFaceImage":
-        """The same, with weights still to be loaded."""
+        """Build it, with weights still to be loaded."""
         return cls(empty_model(described["config"]), described["pixels"])
 
     @property
@@ -189,7 +189,7 @@ class StaticText(TextEncoder):
 
     @classmethod
     def wordllama(cls) -> "StaticText":
-        """The vectors of 256 that the package `wordllama` holds.
+        """Read the vectors of width 256 from the package `wordllama`.
 
         Raises:
             ConfigError: the package is not installed, or does not hold them.
@@ -207,7 +207,7 @@ class StaticText(TextEncoder):
 
     @classmethod
     def rebuilt(cls, described: Json) -> "StaticText":
-        """The same, with vectors and tokeniser still to be loaded."""
+        """Build it, with vectors and tokeniser still to be loaded."""
         dtype = getattr(torch, described["dtype"])
         vector_KF = torch.zeros(described["tokens"], described["features"], dtype=dtype)
         return cls(vector_KF, _Tokeniser(int(described["tokeniser_bytes"]), special=False))
@@ -264,7 +264,7 @@ def _without_pooler(model: Any) -> Any:
 
 
 def _layers(model: nn.Module) -> Sequence[nn.Module]:
-    """The first list of modules, from the outside in: layers of BERT or ViT, stages of ResNet."""
+    """Find the first list of modules, from the outside in: layers of BERT, stages of ResNet."""
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) > 0:
             return list(module)
@@ -280,7 +280,7 @@ def _longest(model: nn.Module) -> int:
 
 
 def _tried(folder: Path, kind: str, encoder: nn.Module, *inputs: Tensor) -> None:
-    """One pass, so that a model of another kind is refused before anything is trained."""
+    """Run one pass, so that a model of another kind is refused before anything is trained."""
     try:
         encoder(*inputs)
     except (TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:

@@ -75,7 +75,7 @@ class ContentTable(ItemEncoder):
 
     @property
     def described(self) -> Json:
-        """What rebuilding needs beside settings and state: JSON values, for a checkpoint header."""
+        """Facts to build it again, beside settings and state: JSON, for a checkpoint header."""
         return {side.kind: side.encoder.described for side in self._modalities()}
 
     def attach(self, content: ItemContent, cache: FeatureCache | None = None) -> None:
@@ -161,7 +161,7 @@ class ContentTable(ItemEncoder):
         return total_UD / count_U.clamp(min=1)[:, None]
 
     def of(self, *items: Tensor) -> "BatchTable":
-        """The vectors of the distinct items of a batch, with gradients.
+        """Encode the distinct items of a batch, with gradients.
 
         Args:
             items: indices of any shape: histories, targets, negatives.
@@ -209,7 +209,7 @@ class ContentTable(ItemEncoder):
         ]
 
     def projection_parameters(self) -> list[nn.Parameter]:
-        """The weights of its own: projections, and the vectors of mask and unknown."""
+        """Return the weights of its own: projections, and the vectors of mask and unknown."""
         projected = [p for side in self._modalities() for p in side.projection.parameters()]
         return [*projected, self.special_SD]
 
@@ -233,7 +233,7 @@ class ContentTable(ItemEncoder):
         return self._attached
 
     def _ready(self) -> dict[str, Tensor]:
-        """Which items are read how, on the device of the weights; their inputs are in place."""
+        """Say which items are read how, on the device of the weights; their inputs are in place."""
         if self._brings is None:
             attached = self._content()
             with torch.inference_mode(False):

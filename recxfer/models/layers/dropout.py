@@ -34,11 +34,11 @@ class Dropout(nn.Module):
 
     @property
     def scale(self) -> float:
-        """What the elements that stay are multiplied by."""
+        """Factor of the elements that stay."""
         return 256 / (256 - self._dropped)
 
     def draw(self, x: Tensor) -> Tensor | None:
-        """A mask for `masked`, shaped like `x`; None where nothing is to be dropped."""
+        """Draw a mask for `masked`, shaped like `x`; None where nothing is to be dropped."""
         if not self.training or self._dropped == 0:
             return None
         # The full range of int64: random_() alone leaves the sign bit, part of a byte, at zero.
@@ -49,17 +49,17 @@ class Dropout(nn.Module):
 
     @override
     def extra_repr(self) -> str:
-        """What `print(model)` shows."""
+        """Describe it for `print(model)`."""
         return f"rate={self.rate}"
 
 
 def bits(x: Tensor) -> Tensor:
-    """The bits of floats, as integers of their width."""
+    """View floats as integers of their width."""
     return x.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.itemsize])
 
 
 def masked(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` where the int8 mask has all bits set, zero where it has none.
+    """Keep `x` where the int8 mask has all bits set, zero where it has none.
 
     On bits rather than by a product, which first makes a float of every byte of the mask.
     """

@@ -22,7 +22,7 @@ NEVER = torch.iinfo(torch.int64).max
 
 
 class Met:
-    """Which items each user met in training, and when first: no negatives for them."""
+    """Items that each user met in training, and when first: no negatives for them."""
 
     def __init__(self, rows: Rows, num_items: int) -> None:
         """Sort the pairs of users and items.
@@ -41,7 +41,7 @@ class Met:
         self._on = {when_E.device: (self._pair_E, when_E)}
 
     def since(self, user_B: Tensor, item_U: Tensor) -> Tensor:
-        """When each user first met each of these items: event numbers, or NEVER, int64 (B, U).
+        """Find when each user first met each of these items: event numbers, or NEVER, int64 (B, U).
 
         Args:
             user_B: users.

@@ -61,7 +61,7 @@ def choose(source: str, columns: Mapping[str, str]) -> Choice:
 
 
 def choose_format(path: Path) -> AnyFormat:
-    """The format, with its default settings, of a file, a folder or a glob.
+    """Choose the format, with its default settings, of a file, a folder or a glob.
 
     Raises:
         DataError: it is of no single format.
@@ -81,7 +81,7 @@ def _recognised(path: Path, columns: Mapping[str, str]) -> Choice:
 
 
 def _format(path: Path) -> tuple[str, type[AnyFormat]]:
-    """The format of the files at a path, by the names of these files."""
+    """Choose the format of the files at a path, by the names of these files."""
     sources = {entry.name: SOURCES.resolve(entry.name) for entry in SOURCES}
     formats = {name: source for name, source in sources.items() if issubclass(source, Format)}
     if path.suffix == ".zip" and path.exists():

@@ -120,7 +120,7 @@ class _World:
     seed: int
 
     def generator(self, *names: str | int) -> np.random.Generator:
-        """The random stream of these names."""
+        """Make the random stream of these names."""
         text = "/".join(str(name) for name in ("synthetic", self.seed, *names))
         return np.random.Generator(
             np.random.PCG64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"))
@@ -136,7 +136,7 @@ class _World:
         }
 
     def people(self, chunk: int, domain: str) -> _People:
-        """What the people of a chunk do in a domain."""
+        """Draw what the people of a chunk do in a domain."""
         s = self.settings
         first = chunk * CHUNK_USERS
         size = min(CHUNK_USERS, s.users - first)
@@ -224,7 +224,7 @@ class _World:
         return table
 
     def known_answers(self) -> dict[str, float]:
-        """What an oracle reaches that knows all laws, but people only by what they did.
+        """Compute what an oracle reaches that knows all laws, but people only by their events.
 
         Histories, targets and candidates are those of the split `leave-last` (for `cross-domain`:
         every target event, from the source history alone, with earlier target events no
