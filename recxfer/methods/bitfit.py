@@ -6,12 +6,19 @@ Transformer-based Masked Language-models (ACL 2022, arXiv 2106.10199), section 3
 
 from typing import ClassVar, final
 
+from torch import nn
 from typing_extensions import override
 
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskLearner,
+    in_one_phase,
+    task_modules,
+    user_model,
+)
 from recxfer.methods.task import Task
 
 
@@ -31,5 +38,6 @@ class BitFit(Method[BitFitConfig]):
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train biases, tokens and head."""
         model = user_model(base, task, self.config.readout, rng)
-        owners = task_modules(model, task)
-        return in_one_phase("biases", model, [*model.backbone.biases(), *owners], self.config)
+        trained: list[nn.Module | nn.Parameter] = [*model.backbone.biases()]
+        trained += task_modules(model, task)
+        return in_one_phase("biases", model, trained, TaskLearner(self.config))

@@ -17,16 +17,8 @@ from typing_extensions import override
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import (
-    Adapted,
-    Base,
-    KeptTask,
-    Method,
-    Needs,
-    Phase,
-    names_of,
-)
-from recxfer.methods.supervised import SupervisedConfig, TaskLearner, further_model
+from recxfer.methods.contract import Adapted, Base, KeptTask, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, TaskLearner, further_model, in_one_phase
 from recxfer.methods.task import Task
 from recxfer.models.user_model import UserModel
 
@@ -52,12 +44,8 @@ class EWC(Method[EWCConfig]):
     def adapt(self, base: Base, task: Task, rng: Rng) -> Adapted:
         """Train all weights of the base, held back by what its tasks depend on."""
         model = further_model(base, task, self.config.readout, rng, tied=True)
-        return Adapted(
-            model=model,
-            learner=EWCLearner(self.config, base.tasks, rng),
-            phases=[Phase(name="ewc", trainable=names_of(model, [model]))],
-            keeps_tasks=True,
-        )
+        learner = EWCLearner(self.config, base.tasks, rng)
+        return in_one_phase("ewc", model, [model], learner, keeps_tasks=True)
 
 
 class EWCLearner(TaskLearner):

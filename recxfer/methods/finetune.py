@@ -4,7 +4,6 @@ The reference that parameter-efficient methods are measured against (FineAll in 
 and, task after task, the network that forgets (SinMoAll in Conure, table 2).
 """
 
-from dataclasses import replace
 from typing import ClassVar, final
 
 from typing_extensions import override
@@ -12,7 +11,13 @@ from typing_extensions import override
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, further_model, in_one_phase, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskLearner,
+    further_model,
+    in_one_phase,
+    user_model,
+)
 from recxfer.methods.task import Task
 
 
@@ -40,5 +45,5 @@ class FineTune(Method[FineTuneConfig]):
             model = further_model(base, task, readout, rng, tied=True)
         else:
             model = user_model(base, task, readout, rng)
-        adapted = in_one_phase("finetune", model, [model], self.config)
-        return replace(adapted, keeps_tasks=keeps_tasks)
+        learner = TaskLearner(self.config)
+        return in_one_phase("finetune", model, [model], learner, keeps_tasks=keeps_tasks)

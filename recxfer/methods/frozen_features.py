@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from recxfer.foundation.rng import Rng
-from recxfer.methods.content_method import content_adapted, new_user_encoder, user_parameters
+from recxfer.methods.content_method import new_user_encoder, user_parameters
 from recxfer.methods.contract import Adapted, Base
+from recxfer.methods.supervised import in_one_phase
 from recxfer.methods.transrec import ContentLearner, ContentLossConfig, refuse_both_sides
 from recxfer.models.content.attach import content_table, freeze_encoders, replace_projections
 from recxfer.models.user_model import UserModel
@@ -86,4 +87,4 @@ def adapt_features(
     trained = list(table.projection_parameters())
     if config.trains == "all":
         trained += user_parameters(backbone)
-    return content_adapted("adaptor", model, trained, learner)
+    return in_one_phase("adaptor", model, trained, learner)

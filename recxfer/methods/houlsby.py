@@ -13,7 +13,13 @@ from typing_extensions import override
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskLearner,
+    in_one_phase,
+    task_modules,
+    user_model,
+)
 from recxfer.methods.task import Task
 from recxfer.models.adapters.patches import graft
 
@@ -41,4 +47,4 @@ class Houlsby(Method[HoulsbyConfig]):
         model = user_model(base, task, self.config.readout, rng)
         norms = [norm for block in model.backbone.residual_blocks for norm in block.norm_modules()]
         trained = [*adapters, *norms, model.backbone.above, *task_modules(model, task)]
-        return in_one_phase("adapters", model, trained, self.config)
+        return in_one_phase("adapters", model, trained, TaskLearner(self.config))

@@ -12,7 +12,13 @@ from recxfer.foundation.config import Config
 from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskLearner,
+    in_one_phase,
+    task_modules,
+    user_model,
+)
 from recxfer.methods.task import Task
 
 
@@ -46,4 +52,4 @@ class LastLayers(Method[LastLayersConfig]):
         model = user_model(base, task, self.config.readout, rng)
         top = model.backbone.residual_blocks[-self.config.layers :]
         trained = [*top, model.backbone.above, *task_modules(model, task)]
-        return in_one_phase("last-layers", model, trained, self.config)
+        return in_one_phase("last-layers", model, trained, TaskLearner(self.config))

@@ -13,7 +13,13 @@ from typing_extensions import override
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskLearner,
+    in_one_phase,
+    task_modules,
+    user_model,
+)
 from recxfer.methods.task import Task
 from recxfer.models.adapters.low_rank import add_low_rank
 
@@ -44,4 +50,4 @@ class LoRA(Method[LoRAConfig]):
         updates = add_low_rank(base.backbone, rank, self.config.alpha or 2.0 * rank)
         model = user_model(base, task, self.config.readout, rng)
         trained = [*updates, *task_modules(model, task)]
-        return in_one_phase("lora", model, trained, self.config)
+        return in_one_phase("lora", model, trained, TaskLearner(self.config))

@@ -17,7 +17,13 @@ from typing_extensions import override
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskLearner,
+    in_one_phase,
+    task_modules,
+    user_model,
+)
 from recxfer.methods.task import Task
 from recxfer.models.adapters.patches import Insertion, graft
 
@@ -57,4 +63,5 @@ class PeterRec(Method[PeterRecConfig]):
         if config.train_norms:
             for block in model.backbone.residual_blocks:
                 trained += block.norm_modules()[-1:]
-        return in_one_phase("patches", model, trained + task_modules(model, task), config)
+        trained += task_modules(model, task)
+        return in_one_phase("patches", model, trained, TaskLearner(config))

@@ -4,7 +4,6 @@ Feature-based transfer (FineCLS in PeterRec, table 2). The encoder runs once ove
 and the head trains on the stored vectors, so that an epoch costs next to nothing.
 """
 
-from dataclasses import replace
 from typing import ClassVar, Literal, final
 
 from torch import Tensor
@@ -14,7 +13,13 @@ from recxfer.data.rows import Batch
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, in_one_phase, task_modules, user_model
+from recxfer.methods.supervised import (
+    SupervisedConfig,
+    TaskLearner,
+    in_one_phase,
+    task_modules,
+    user_model,
+)
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
 from recxfer.models.user_model import Readout
@@ -51,5 +56,5 @@ class Probe(Method[ProbeConfig]):
                 return None
             return model.user_vectors(batch.history)
 
-        adapted = in_one_phase("probe", model, task_modules(model, task), self.config)
-        return replace(adapted, encode_once=encode_once)
+        trained, learner = task_modules(model, task), TaskLearner(self.config)
+        return in_one_phase("probe", model, trained, learner, encode_once=encode_once)

@@ -18,16 +18,8 @@ from typing_extensions import override
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import (
-    Adapted,
-    Base,
-    KeptTask,
-    Method,
-    Needs,
-    Phase,
-    names_of,
-)
-from recxfer.methods.supervised import SupervisedConfig, TaskLearner, further_model
+from recxfer.methods.contract import Adapted, Base, KeptTask, Method, Needs
+from recxfer.methods.supervised import SupervisedConfig, TaskLearner, further_model, in_one_phase
 from recxfer.methods.task import Task
 from recxfer.models.user_model import TaskLayers, UserModel
 
@@ -54,12 +46,8 @@ class Replay(Method[ReplayConfig]):
         """Train all weights of the base and of its tasks."""
         model = further_model(base, task, self.config.readout, rng, tied=True)
         model.earlier.extend(TaskLayers(kept.model) for kept in base.tasks)
-        return Adapted(
-            model=model,
-            learner=ReplayLearner(self.config, base.tasks, rng),
-            phases=[Phase(name="replay", trainable=names_of(model, [model]))],
-            keeps_tasks=True,
-        )
+        learner = ReplayLearner(self.config, base.tasks, rng)
+        return in_one_phase("replay", model, [model], learner, keeps_tasks=True)
 
 
 class ReplayLearner(TaskLearner):

@@ -11,7 +11,7 @@ from typing_extensions import override
 from recxfer.foundation.config import Config
 from recxfer.foundation.rng import Rng
 from recxfer.methods.contract import Adapted, Base, Method, Needs
-from recxfer.methods.supervised import SupervisedConfig, in_one_phase, user_model
+from recxfer.methods.supervised import SupervisedConfig, TaskLearner, in_one_phase, user_model
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
 
@@ -36,4 +36,4 @@ class Scratch(Method[ScratchConfig]):
         head = None if base.head is None else LinearHead(old.width, old.num_items)
         fresh = replace(base, encoder=new, head=head)
         model = user_model(fresh, task, self.config.readout, rng)
-        return in_one_phase("scratch", model, [model], self.config)
+        return in_one_phase("scratch", model, [model], TaskLearner(self.config))

@@ -1,6 +1,6 @@
 """Build user models for tasks, and train them on the usual loss of a task."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Literal
 
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from recxfer.data.rows import Batch, Rows
 from recxfer.foundation.rng import Rng
-from recxfer.methods.contract import Adapted, Base, Phase, VectorLearner, names_of
+from recxfer.methods.contract import Adapted, AnyLearner, Base, Phase, VectorLearner, names_of
 from recxfer.methods.objectives.next_item import next_item_loss
 from recxfer.methods.task import Task
 from recxfer.models.heads import LinearHead
@@ -78,18 +78,28 @@ def in_one_phase(
     name: str,
     model: UserModel,
     owners: Iterable[nn.Module | nn.Parameter],
-    config: SupervisedConfig,
+    learner: AnyLearner,
+    *,
+    keeps_tasks: bool = False,
+    encode_once: Callable[[Batch], Tensor | None] | None = None,
 ) -> Adapted:
-    """Train a user model on the usual loss of its task, in one phase.
+    """Train a user model in one phase.
 
     Args:
         name: of the phase.
         model: for the task.
         owners: what trains: modules of the model, or single parameters.
-        config: of the method.
+        learner: its loss and its scores; `TaskLearner` has the usual ones.
+        keeps_tasks: see `Adapted`.
+        encode_once: see `Adapted`.
     """
-    phase = Phase(name=name, trainable=names_of(model, owners))
-    return Adapted(model=model, learner=TaskLearner(config), phases=[phase])
+    return Adapted(
+        model=model,
+        learner=learner,
+        phases=[Phase(name=name, trainable=names_of(model, owners))],
+        keeps_tasks=keeps_tasks,
+        encode_once=encode_once,
+    )
 
 
 def user_model(base: Base, task: Task, readout: Readout | Literal["auto"], rng: Rng) -> UserModel:

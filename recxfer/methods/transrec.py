@@ -25,7 +25,6 @@ from recxfer.foundation.errors import ConfigError
 from recxfer.foundation.rng import Rng
 from recxfer.methods.content_method import (
     CONTENT_NEEDS,
-    content_adapted,
     new_user_encoder,
     user_parameters,
 )
@@ -38,6 +37,7 @@ from recxfer.methods.contract import (
     Pretraining,
     VectorLearner,
 )
+from recxfer.methods.supervised import in_one_phase
 from recxfer.methods.task import Task
 from recxfer.models.backbones.contract import Backbone
 from recxfer.models.content.attach import content_table, freeze_encoders
@@ -282,7 +282,7 @@ class TransRecTransfer(Method[TransRecTransferConfig]):
         model = UserModel(backbone, None, "last", classifies=False)
         of_items = [*table.encoder_parameters(), *table.projection_parameters()]
         trained = [*of_items, *user_parameters(backbone)]
-        return content_adapted("transrec", model, trained, ContentLearner(self.config))
+        return in_one_phase("transrec", model, trained, ContentLearner(self.config))
 
 
 _BOTH_SIDES = (

@@ -73,8 +73,8 @@ def test_a_rate_slows_a_parameter_down(slow, films, bases, tmp_path, monkeypatch
 
     real = finetune.in_one_phase
 
-    def with_rate(name, model, owners, config):
-        adapted = real(name, model, owners, config)
+    def with_rate(*arguments, **options):
+        adapted = real(*arguments, **options)
         (phase,) = adapted.phases
         rates = {n: slow for n in phase.trainable if n.startswith("backbone.blocks.")}
         object.__setattr__(phase, "rates", rates)
