@@ -1,11 +1,13 @@
 """user-kNN against a brute force over Python sets."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from recxfer.data.dataset import Dataset
+from recxfer.foundation.names import MASK, PAD, UNKNOWN
 from recxfer.methods.user_knn import TIE
 from recxfer.runs.open import open_run
 from recxfer.runs.run import task_rows
@@ -61,3 +63,20 @@ def test_people_are_sampled_where_there_are_many(bases, books, tmp_path):
     run = adapt(bases["sasrec", "next-item"], books, tmp_path / "run", "people=9")
     assert run.model.num_users == 9
     assert run.learner.output(run.model).weight_VD.shape[1] == 9
+
+
+@pytest.mark.parametrize("special", [MASK, UNKNOWN])
+def test_hidden_and_unknown_items_have_no_neighbours(special, bases, books, tmp_path):
+    run = adapt(bases["sasrec", "next-item"], books, tmp_path / "run")
+    rows = run.rows("test")
+    cases = rows.batch(torch.arange(len(rows)))
+    item_BL = cases.history.item_BL
+    hidden_BL = torch.zeros_like(item_BL, dtype=torch.bool)
+    hidden_BL[:, 0] = True
+
+    def cosines(instead):
+        history = replace(cases.history, item_BL=item_BL.masked_fill(hidden_BL, instead))
+        return run.learner.represent(run.model, replace(cases, history=history))
+
+    assert not torch.equal(cosines(special), run.learner.represent(run.model, cases))
+    torch.testing.assert_close(cosines(special), cosines(PAD), atol=0, rtol=0)
