@@ -8,6 +8,7 @@ from unittest import SkipTest
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from recxfer.commands.transfer_config import TransferResult
 from recxfer.evaluation.ranking import class_scores, rank
@@ -20,12 +21,13 @@ from recxfer.models.user_model import UserModel
 from recxfer.runs.open import open_base, open_run
 from recxfer.runs.sizes import size_of
 from recxfer.testing.commands import transferred
+from recxfer.testing.settings_contract import SettingsContract
 from recxfer.testing.world import BOOKS, World, shared_world
 
 _CPU = torch.device("cpu")
 
 
-class MethodContract:
+class MethodContract(SettingsContract):
     """Contract tests of a transfer method; a subclass says its name.
 
     Tests of tasks or kinds of methods that this one is not for are skipped.
@@ -41,17 +43,6 @@ class MethodContract:
 
     personal: ClassVar[bool] = True
     """Whether what it predicts depends on the history, so that it can learn what is planted."""
-
-    def test_its_settings_survive_the_round_trip(self) -> None:
-        """A checkpoint holds them as JSON."""
-        config = self._type.config_type()
-        assert type(config).model_validate(config.model_dump(mode="json")) == config
-
-    def test_it_and_its_settings_say_what_they_are(self) -> None:
-        """Docstrings are shown in lists and by `--settings`."""
-        assert self._type.__doc__
-        for name, field in self._type.config_type.model_fields.items():
-            assert field.description, f"setting {name!r} has no docstring under it"
 
     def test_profiles_are_learned_and_restored(self, tmp_path: Path) -> None:
         """Taste is the parity of any film: with a dozen test people, one may be missed."""
@@ -161,6 +152,7 @@ class MethodContract:
                 assert abs(share - told) < 1e-9
 
     @property
+    @override
     def _type(self) -> type[AnyMethod]:
         return METHODS.resolve(self.method)
 

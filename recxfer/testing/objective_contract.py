@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 import torch
+from typing_extensions import override
 
 from recxfer.commands import pretrain
 from recxfer.commands.pretrain_config import PretrainResult
@@ -26,12 +27,13 @@ from recxfer.runs.item_content import build_item_encoders, read_items_of
 from recxfer.runs.open import open_base, open_run
 from recxfer.runs.transfer_task import NO_BASE
 from recxfer.testing.commands import exported, pretrained, transferred
+from recxfer.testing.settings_contract import SettingsContract
 from recxfer.testing.world import SMALL, shared_world
 
 _CPU = torch.device("cpu")
 
 
-class ObjectiveContract:
+class ObjectiveContract(SettingsContract):
     """Contract tests of an objective; a subclass says its name."""
 
     objective: ClassVar[str]
@@ -42,17 +44,6 @@ class ObjectiveContract:
 
     settings: ClassVar[Sequence[str]] = ()
     """What keeps its own layers small, as `--set` takes it."""
-
-    def test_its_settings_survive_the_round_trip(self) -> None:
-        """A checkpoint holds them as JSON."""
-        config = self._type.config_type()
-        assert type(config).model_validate(config.model_dump(mode="json")) == config
-
-    def test_it_and_its_settings_say_what_they_are(self) -> None:
-        """Docstrings are shown in lists and by `--settings`."""
-        assert self._type.__doc__
-        for name, field in self._type.config_type.model_fields.items():
-            assert field.description, f"setting {name!r} has no docstring under it"
 
     def test_training_lowers_the_loss_and_chooses_an_epoch(self, tmp_path: Path) -> None:
         """By ranking, or by the figure `recognition` of what it measures itself."""
@@ -170,6 +161,7 @@ class ObjectiveContract:
         assert any(name.startswith("backbone.item_table.") for name in names)
 
     @property
+    @override
     def _type(self) -> type[Objective[Any]]:
         return OBJECTIVES.resolve(self.objective)
 
